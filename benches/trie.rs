@@ -1,0 +1,169 @@
+//! `Trie` against `BTreeMap` over the same keys.
+//!
+//! The anchor is `BTreeMap<Box<[u8]>, u64>`, the smallest map of std that holds the same. Inserts into
+//! it pay for a copy of each key, as inserts into a trie do inside. Times are per pass over all keys;
+//! `KEYS=1000000 cargo bench --bench trie` measures another size.
+
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::ops::Bound;
+use triekv::trie::Trie;
+
+type Anchor = BTreeMap<Box<[u8]>, u64>;
+
+/// Fixed, so that two runs see the same keys in the same order.
+const SEED: u64 = 42;
+
+/// The keys of all benches, in the order in which they are inserted: `n` of them, all different.
+fn keys(n: usize) -> Vec<Vec<u8>> {
+    let mut keys: Vec<_> = (0..n).map(|i| format!("person{i}").into_bytes()).collect();
+    keys.shuffle(&mut StdRng::seed_from_u64(SEED));
+    keys
+}
+
+struct Workload {
+    /// In the order of insertion.
+    keys: Vec<Vec<u8>>,
+    /// The same keys in another random order, so that a search doesn't follow the allocator.
+    probes: Vec<Vec<u8>>,
+    /// As long as the keys and alike, but none of them.
+    misses: Vec<Vec<u8>>,
+    /// Each the beginning of some keys.
+    prefixes: Vec<Vec<u8>>,
+    trie: Trie<u64>,
+    anchor: Anchor,
+}
+
+impl Workload {
+    fn new() -> Self {
+        let n = std::env::var("KEYS").map_or(10_000, |n| n.parse().expect("KEYS is a number"));
+        let keys = keys(n);
+        let mut probes = keys.clone();
+        probes.shuffle(&mut StdRng::seed_from_u64(SEED + 1));
+        let misses = probes.iter().map(|key| changed_at_the_end(key)).collect();
+        let prefixes = probes
+            .iter()
+            .take(100)
+            .map(|key| key[..key.len().saturating_sub(2).max(1)].to_vec())
+            .collect();
+        let (trie, anchor) = (build_trie(&keys), build_anchor(&keys));
+        Self { keys, probes, misses, prefixes, trie, anchor }
+    }
+}
+
+fn changed_at_the_end(key: &[u8]) -> Vec<u8> {
+    let mut key = key.to_vec();
+    if let Some(last) = key.last_mut() {
+        *last ^= 0x80;
+    }
+    key
+}
+
+fn build_trie(keys: &[Vec<u8>]) -> Trie<u64> {
+    keys.iter().zip(0..).collect()
+}
+
+fn build_anchor(keys: &[Vec<u8>]) -> Anchor {
+    let mut map = Anchor::new();
+    for (key, value) in keys.iter().zip(0..) {
+        map.insert(key.as_slice().into(), value);
+    }
+    map
+}
+
+fn point_operations(c: &mut Criterion) {
+    let work = Workload::new();
+    let mut group = c.benchmark_group("point");
+    group.throughput(Throughput::Elements(work.keys.len() as u64));
+
+    group.bench_function(BenchmarkId::new("insert", "Trie"), |b| {
+        b.iter_with_large_drop(|| build_trie(&work.keys));
+    });
+    group.bench_function(BenchmarkId::new("insert", "BTreeMap"), |b| {
+        b.iter_with_large_drop(|| build_anchor(&work.keys));
+    });
+    for (name, probes) in [("get hit", &work.probes), ("get miss", &work.misses)] {
+        group.bench_function(BenchmarkId::new(name, "Trie"), |b| {
+            b.iter(|| probes.iter().filter(|key| work.trie.contains_key(key)).count());
+        });
+        group.bench_function(BenchmarkId::new(name, "BTreeMap"), |b| {
+            b.iter(|| probes.iter().filter(|key| work.anchor.contains_key(key.as_slice())).count());
+        });
+    }
+    group.bench_function(BenchmarkId::new("remove", "Trie"), |b| {
+        b.iter_batched_ref(
+            || work.trie.clone(),
+            |trie| work.probes.iter().filter_map(|key| trie.remove(key)).sum::<u64>(),
+            BatchSize::LargeInput,
+        );
+    });
+    group.bench_function(BenchmarkId::new("remove", "BTreeMap"), |b| {
+        b.iter_batched_ref(
+            || work.anchor.clone(),
+            |map| work.probes.iter().filter_map(|key| map.remove(key.as_slice())).sum::<u64>(),
+            BatchSize::LargeInput,
+        );
+    });
+    group.finish();
+}
+
+fn scans(c: &mut Criterion) {
+    let work = Workload::new();
+    let mut group = c.benchmark_group("scan");
+    group.throughput(Throughput::Elements(work.keys.len() as u64));
+
+    group.bench_function(BenchmarkId::new("iterate", "Trie cursor"), |b| {
+        b.iter(|| {
+            let mut cursor = work.trie.cursor();
+            while let Some(entry) = cursor.next() {
+                black_box(entry);
+            }
+        });
+    });
+    group.bench_function(BenchmarkId::new("iterate", "Trie iter"), |b| {
+        b.iter(|| {
+            for entry in &work.trie {
+                black_box(entry);
+            }
+        });
+    });
+    group.bench_function(BenchmarkId::new("iterate", "BTreeMap"), |b| {
+        b.iter(|| {
+            for entry in &work.anchor {
+                black_box(entry);
+            }
+        });
+    });
+
+    let found: usize = work.prefixes.iter().map(|prefix| work.trie.prefix(prefix).count()).sum();
+    group.throughput(Throughput::Elements(found as u64));
+    group.bench_function(BenchmarkId::new("prefix", "Trie cursor"), |b| {
+        b.iter(|| {
+            for prefix in &work.prefixes {
+                let mut cursor = work.trie.cursor_prefix(prefix);
+                while let Some(entry) = cursor.next() {
+                    black_box(entry);
+                }
+            }
+        });
+    });
+    group.bench_function(BenchmarkId::new("prefix", "BTreeMap"), |b| {
+        b.iter(|| {
+            for prefix in &work.prefixes {
+                let from = (Bound::Included(prefix.as_slice()), Bound::Unbounded);
+                let entries = work.anchor.range::<[u8], _>(from);
+                for entry in entries.take_while(|(key, _)| key.starts_with(prefix)) {
+                    black_box(entry);
+                }
+            }
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, point_operations, scans);
+criterion_main!(benches);

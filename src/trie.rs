@@ -1,0 +1,743 @@
+//! An ordered map from byte strings, with queries by prefix.
+//!
+//! [`Trie`] has the names and the behaviour of std's [`BTreeMap`](std::collections::BTreeMap), for
+//! keys that are bytes: text, paths, ids, numbers in big-endian. It keeps what keys have in common
+//! once, so that it also answers what a tree of whole keys can't answer directly: all keys that begin
+//! with a prefix ([`Trie::prefix`], [`Trie::remove_prefix`]), and all keys that another key begins
+//! with ([`Trie::longest_prefix`], [`Trie::prefixes`]).
+//!
+//! ```
+//! use triekv::trie::Trie;
+//!
+//! let mut ages = Trie::new();
+//! ages.insert("mary", 31);
+//! ages.insert("mark", 27);
+//! ages.insert("john", 45);
+//!
+//! assert_eq!(ages.get("mary"), Some(&31));
+//! assert_eq!(ages.prefix("mar").count(), 2);
+//! assert_eq!(ages.longest_prefix("john.address"), Some((&b"john"[..], &45)));
+//! ```
+//!
+//! # Keys
+//!
+//! Any byte string is a key: the empty one, one that is a prefix of another, one with zero bytes, one
+//! of megabytes. Whatever is [`AsRef<[u8]>`](AsRef) is taken for one, `&str` and `String` included.
+//! Order is that of the bytes, which for UTF-8 is that of the characters.
+//!
+//! Keys aren't stored whole. So iterators return each key as a `Vec<u8>` of its own, and
+//! [`Trie::cursor`] lends it from a buffer instead, without an allocation per step. There is no
+//! `get_key_value`: the trie has no better copy of the key than the caller.
+//!
+//! # Algorithm
+//!
+//! A compressed radix tree (Morrison's PATRICIA, 1968, with whole bytes for bits and the bytes that
+//! were skipped kept in the nodes). A node has a label, the bytes that lead to it; perhaps a value;
+//! and its children, sorted by the first bytes of their labels, which differ. A chain of nodes
+//! without values or branches is one node with a long label, so there are fewer than two nodes per
+//! key, and one set of keys has only one shape.
+//!
+//! Nothing recurses over nodes: a hundred thousand keys, each a prefix of the next, make a trie as
+//! deep as that, and it is inserted, copied, compared, walked and dropped on a stack of any size.
+//!
+//! # Costs
+//!
+//! **O(k)** below means proportional to the bytes of the key. A node adds a binary search among up to
+//! 256 children. The layout of nodes is private and may change for a faster one.
+//!
+//! # Caveats
+//!
+//! - Each node is its own block of memory with three pointers, and each step down is a cache miss.
+//! - A trie of references must be declared after what it refers to: as with any collection that
+//!   isn't std's own, its drop counts as a use of its values.
+
+mod cursor;
+mod entry;
+mod extract;
+mod iter;
+mod node;
+mod range;
+mod serialize;
+#[cfg(test)]
+mod tests;
+mod traits;
+mod walk;
+
+pub use cursor::{Cursor, Prefixes};
+pub use entry::{Entry, OccupiedEntry, VacantEntry};
+pub use extract::ExtractIf;
+pub use iter::{
+    IntoIter, IntoKeys, IntoValues, Iter, IterMut, Keys, Range, RangeMut, Values, ValuesMut,
+};
+pub use range::KeyRange;
+
+use node::Node;
+use thiserror::Error;
+use walk::{Mutable, Owned, Shared};
+
+/// An ordered map from byte strings to `V`. See the [module](self) for what sets it apart.
+///
+/// As with std's maps, the keys are in the map's hands: it keeps a copy of their bytes.
+///
+/// # Examples
+///
+/// ```
+/// use triekv::trie::Trie;
+///
+/// let mut trie = Trie::from([("b", 2), ("a", 1), ("ab", 3)]);
+/// *trie.entry("b").or_insert(0) += 10;
+/// assert_eq!(trie.remove("ab"), Some(3));
+/// let entries: Vec<_> = trie.iter().collect();
+/// assert_eq!(entries, [(b"a".to_vec(), &1), (b"b".to_vec(), &12)]);
+/// ```
+#[derive(Clone)]
+pub struct Trie<V> {
+    /// `None` until the first insertion. Its invariants are at [`Node`].
+    root: Option<Box<Node<V>>>,
+    /// The number of values in the nodes.
+    len: usize,
+}
+
+/// The keys given to [`Trie::from_sorted`] don't ascend. No trie was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the key of entry {position} is not greater than the one before it")]
+pub struct UnsortedError {
+    position: usize,
+}
+
+impl UnsortedError {
+    /// How many entries came before the one whose key isn't greater than the last.
+    pub fn position(&self) -> usize {
+        self.position
+    }
+}
+
+impl<V> Trie<V> {
+    /// Makes an empty trie, without allocating. Takes **O(1)**.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use triekv::trie::Trie;
+    ///
+    /// static NOTHING: Trie<u32> = Trie::new();
+    /// assert!(NOTHING.is_empty());
+    /// ```
+    pub const fn new() -> Self {
+        Self { root: None, len: 0 }
+    }
+
+    /// Makes a trie of entries whose keys ascend, in one pass. Takes **O(n)** for `n`
+    /// bytes of keys.
+    ///
+    /// # Errors
+    ///
+    /// [`UnsortedError`] if a key isn't greater than the one before it, at the first such entry. The
+    /// entries taken so far are dropped and the rest of `entries` isn't asked for. To fill a trie in
+    /// any order, use [`collect`](Iterator::collect) or [`extend`](Extend::extend).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use triekv::trie::Trie;
+    ///
+    /// let trie = Trie::from_sorted([("a", 1), ("ab", 2), ("b", 3)])?;
+    /// assert_eq!(trie.len(), 3);
+    ///
+    /// let error = Trie::from_sorted([("a", 1), ("b", 2), ("b", 3)]).unwrap_err();
+    /// assert_eq!(error.position(), 2);
+    /// # Ok::<(), triekv::trie::UnsortedError>(())
+    /// ```
+    pub fn from_sorted<K: AsRef<[u8]>>(
+        entries: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<Self, UnsortedError> {
+        let mut trie = Self::new();
+        let mut last: Option<K> = None;
+        for (position, (key, value)) in entries.into_iter().enumerate() {
+            if last.is_some_and(|last| last.as_ref() >= key.as_ref()) {
+                return Err(UnsortedError { position });
+            }
+            trie.insert(&key, value);
+            last = Some(key);
+        }
+        Ok(trie)
+    }
+
+    /// The number of entries. Takes **O(1)**.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no entries. Takes **O(1)**.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Removes all entries. Takes **O(n)** for `n` entries.
+    pub fn clear(&mut self) {
+        *self = Self::new();
+    }
+
+    /// Returns the value at `key`, or `None` if there is none. Takes **O(k)** for a key of `k` bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use triekv::trie::Trie;
+    ///
+    /// let trie = Trie::from([("mary", 1)]);
+    /// assert_eq!(trie.get("mary"), Some(&1));
+    /// assert_eq!(trie.get(b"mary"), Some(&1));
+    /// assert_eq!(trie.get("mar"), None);
+    /// ```
+    pub fn get<K: AsRef<[u8]> + ?Sized>(&self, key: &K) -> Option<&V> {
+        self.root.as_ref()?.get(key.as_ref())
+    }
+
+    /// Returns the value at `key` to be changed in place, or `None` if there is none. Takes **O(k)**
+    /// for a key of `k` bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use triekv::trie::Trie;
+    ///
+    /// let mut trie = Trie::from([("mary", 1)]);
+    /// if let Some(value) = trie.get_mut("mary") {
+    ///     *value += 1;
+    /// }
+    /// assert_eq!(trie["mary"], 2);
+    /// ```
+    pub fn get_mut<K: AsRef<[u8]> + ?Sized>(&mut self, key: &K) -> Option<&mut V> {
+        self.root.as_mut()?.get_mut(key.as_ref())
+    }
+
+    /// Whether there is a value at `key`. Takes **O(k)** for a key of `k` bytes.
+    pub fn contains_key<K: AsRef<[u8]> + ?Sized>(&self, key: &K) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// Sets the value at `key` and returns the one that it replaces, or `None` if there was none.
+    /// Takes **O(k)** for a key of `k` bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use triekv::trie::Trie;
+    ///
+    /// let mut trie = Trie::new();
+    /// assert_eq!(trie.insert("mary", 1), None);
+    /// assert_eq!(trie.insert("mary", 2), Some(1));
+    /// assert_eq!(trie["mary"], 2);
+    /// ```
+    pub fn insert<K: AsRef<[u8]>>(&mut self, key: K, value: V) -> Option<V> {
+        match self.entry(key) {
+            Entry::Occupied(mut entry) => Some(entry.insert(value)),
+            Entry::Vacant(entry) => {
+                entry.insert(value);
+                None
+            }
+        }
+    }
+
+    /// Removes the entry at `key` and returns its value, or `None` if there is none. Takes **O(k)**
+    /// for a key of `k` bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use triekv::trie::Trie;
+    ///
+    /// let mut trie = Trie::from([("mary", 1)]);
+    /// assert_eq!(trie.remove("mary"), Some(1));
+    /// assert_eq!(trie.remove("mary"), None);
+    /// ```
+    pub fn remove<K: AsRef<[u8]> + ?Sized>(&mut self, key: &K) -> Option<V> {
+        let place = self.root.as_mut()?.find(key.as_ref()).ok()?;
+        self.len -= 1;
+        Some(place.remove())
+    }
+
+    /// Removes the entry at `key` and returns it, with a copy of the key, or `None` if there is none.
+    /// Takes **O(k)** for a key of `k` bytes.
+    pub fn remove_entry<K: AsRef<[u8]> + ?Sized>(&mut self, key: &K) -> Option<(Vec<u8>, V)> {
+        self.remove(key).map(|value| (key.as_ref().to_vec(), value))
+    }
+
+    /// The place at `key`, to look and then write with one search. Takes **O(k)** for a key of `k`
+    /// bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use triekv::trie::Trie;
+    ///
+    /// let mut trie = Trie::new();
+    /// trie.entry("mary").or_insert_with(Vec::new).push(1);
+    /// trie.entry("mary").or_insert_with(Vec::new).push(2);
+    /// assert_eq!(trie["mary"], [1, 2]);
+    /// ```
+    pub fn entry<K: AsRef<[u8]>>(&mut self, key: K) -> Entry<'_, K, V> {
+        let len = &mut self.len;
+        let root = self.root.get_or_insert_with(|| Box::new(Node::empty_root()));
+        match root.find(key.as_ref()) {
+            Ok(place) => Entry::Occupied(OccupiedEntry { key, place, len }),
+            Err(place) => Entry::Vacant(VacantEntry { key, place, len }),
+        }
+    }
+
+    /// Returns the entry with the smallest key, or `None` if the trie is empty. Takes **O(k)** for a
+    /// key of `k` bytes.
+    pub fn first_key_value(&self) -> Option<(Vec<u8>, &V)> {
+        self.iter().next()
+    }
+
+    /// Returns the entry with the greatest key, or `None` if the trie is empty. Takes **O(k)** for a
+    /// key of `k` bytes.
+    pub fn last_key_value(&self) -> Option<(Vec<u8>, &V)> {
+        self.iter().next_back()
+    }
+
+    /// The place with the smallest key, or `None` if the trie is empty. Takes **O(k)** for a key of
+    /// `k` bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use triekv::trie::Trie;
+    ///
+    /// let mut trie = Trie::from([("a", 1), ("b", 2)]);
+    /// if let Some(mut entry) = trie.first_entry() {
+    ///     entry.insert(10);
+    /// }
+    /// assert_eq!(trie["a"], 10);
+    /// ```
+    pub fn first_entry(&mut self) -> Option<OccupiedEntry<'_, Vec<u8>, V>> {
+        let (key, place) = self.root.as_mut()?.find_first()?;
+        Some(OccupiedEntry { key, place, len: &mut self.len })
+    }
+
+    /// The place with the greatest key, or `None` if the trie is empty. Takes **O(k)** for a key of
+    /// `k` bytes.
+    pub fn last_entry(&mut self) -> Option<OccupiedEntry<'_, Vec<u8>, V>> {
+        let (key, place) = self.root.as_mut()?.find_last()?;
+        Some(OccupiedEntry { key, place, len: &mut self.len })
+    }
+
+    /// Removes the entry with the smallest key and returns it, or `None` if the trie is empty. Takes
+    /// **O(k)** for a key of `k` bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use triekv::trie::Trie;
+    ///
+    /// let mut queue = Trie::from([("2 later", 'b'), ("1 now", 'a')]);
+    /// assert_eq!(queue.pop_first(), Some((b"1 now".to_vec(), 'a')));
+    /// assert_eq!(queue.pop_last(), Some((b"2 later".to_vec(), 'b')));
+    /// assert_eq!(queue.pop_last(), None);
+    /// ```
+    pub fn pop_first(&mut self) -> Option<(Vec<u8>, V)> {
+        self.first_entry().map(OccupiedEntry::remove_entry)
+    }
+
+    /// Removes the entry with the greatest key and returns it, or `None` if the trie is empty. Takes
+    /// **O(k)** for a key of `k` bytes.
+    pub fn pop_last(&mut self) -> Option<(Vec<u8>, V)> {
+        self.last_entry().map(OccupiedEntry::remove_entry)
+    }
+
+    /// Iterates over the entries in key order. Each step takes amortised **O(k)** for a key of `k`
+    /// bytes, which it copies; [`cursor`](Self::cursor) doesn't.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use triekv::trie::Trie;
+    ///
+    /// let trie = Trie::from([("b", 2), ("a", 1)]);
+    /// assert!(trie.iter().eq([(b"a".to_vec(), &1), (b"b".to_vec(), &2)]));
+    /// ```
+    pub fn iter(&self) -> Iter<'_, V> {
+        Iter { walk: self.walk() }
+    }
+
+    /// Iterates over the entries in key order, with mutable values. Each step takes amortised
+    /// **O(k)** for a key of `k` bytes.
+    pub fn iter_mut(&mut self) -> IterMut<'_, V> {
+        IterMut { walk: self.walk_mut() }
+    }
+
+    /// Iterates over the keys in order. Each step takes amortised **O(k)** for a key of `k` bytes,
+    /// which it copies.
+    pub fn keys(&self) -> Keys<'_, V> {
+        Keys { walk: self.walk() }
+    }
+
+    /// Consumes the trie and iterates over its keys in order. Each step takes amortised **O(k)** for
+    /// a key of `k` bytes.
+    pub fn into_keys(self) -> IntoKeys<V> {
+        IntoKeys { walk: self.into_walk() }
+    }
+
+    /// Iterates over the values in the order of their keys. Copies no keys; a whole iteration takes
+    /// **O(n)** for the bytes of the trie.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use triekv::trie::Trie;
+    ///
+    /// let trie = Trie::from([("b", 2), ("a", 1)]);
+    /// assert!(trie.values().eq(&[1, 2]));
+    /// ```
+    pub fn values(&self) -> Values<'_, V> {
+        Values { walk: self.walk() }
+    }
+
+    /// Iterates over the values, mutably, in the order of their keys. Takes as long as
+    /// [`values`](Self::values).
+    pub fn values_mut(&mut self) -> ValuesMut<'_, V> {
+        ValuesMut { walk: self.walk_mut() }
+    }
+
+    /// Consumes the trie and iterates over its values in the order of their keys. Takes as long as
+    /// [`values`](Self::values).
+    pub fn into_values(self) -> IntoValues<V> {
+        IntoValues { walk: self.into_walk() }
+    }
+
+    /// Iterates over the entries whose keys lie in `range`, in key order. Takes **O(k)** for bounds
+    /// of `k` bytes to begin, and then as long as [`iter`](Self::iter) per step.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the range starts after its end, or if it starts and ends at the same key, excluded
+    /// on both sides.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use triekv::trie::Trie;
+    ///
+    /// let trie = Trie::from([("a", 1), ("ab", 2), ("b", 3)]);
+    /// assert!(trie.range("a".."b").eq([(b"a".to_vec(), &1), (b"ab".to_vec(), &2)]));
+    /// assert!(trie.range("ab"..).eq([(b"ab".to_vec(), &2), (b"b".to_vec(), &3)]));
+    /// ```
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "ranges are passed by value, as to std's maps"
+    )]
+    pub fn range<R: KeyRange>(&self, range: R) -> Range<'_, V> {
+        Range { walk: self.walk_range(&range) }
+    }
+
+    /// Iterates over the entries whose keys lie in `range`, in key order, with mutable values. Takes
+    /// as long as [`range`](Self::range).
+    ///
+    /// # Panics
+    ///
+    /// As [`range`](Self::range).
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "ranges are passed by value, as to std's maps"
+    )]
+    pub fn range_mut<R: KeyRange>(&mut self, range: R) -> RangeMut<'_, V> {
+        let bounds = range::bounds(&range);
+        let mut walk = self.walk_mut();
+        walk.restrict(bounds);
+        RangeMut { walk }
+    }
+
+    /// Iterates over the entries whose keys begin with `prefix`, in key order; `prefix` itself is
+    /// such a key. Takes **O(p)** for a prefix of `p` bytes to begin, and then as long as
+    /// [`iter`](Self::iter) per step.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use triekv::trie::Trie;
+    ///
+    /// let trie = Trie::from([("mark", 1), ("mary", 2), ("john", 3)]);
+    /// assert!(trie.prefix("mar").eq([(b"mark".to_vec(), &1), (b"mary".to_vec(), &2)]));
+    /// assert_eq!(trie.prefix("").count(), 3);
+    /// ```
+    pub fn prefix<K: AsRef<[u8]> + ?Sized>(&self, prefix: &K) -> Range<'_, V> {
+        Range { walk: self.walk_prefix(prefix.as_ref()) }
+    }
+
+    /// Iterates over the entries whose keys begin with `prefix`, in key order, with mutable values.
+    /// Takes as long as [`prefix`](Self::prefix).
+    pub fn prefix_mut<K: AsRef<[u8]> + ?Sized>(&mut self, prefix: &K) -> RangeMut<'_, V> {
+        let prefix = prefix.as_ref();
+        let subtree = self.root.as_mut().and_then(|root| root.subtree_mut(prefix));
+        let walk = subtree.map_or_else(Mutable::empty, |(node, depth)| {
+            Mutable::new(node, &prefix[..depth], self.len)
+        });
+        RangeMut { walk }
+    }
+
+    /// Removes the entries whose keys begin with `prefix` and returns them, under the same keys.
+    /// Takes **O(p + m)** for a prefix of `p` bytes and `m` entries, which it counts but doesn't move.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use triekv::trie::Trie;
+    ///
+    /// let mut trie = Trie::from([("mark", 1), ("mary", 2), ("john", 3)]);
+    /// assert_eq!(trie.remove_prefix("mar"), Trie::from([("mark", 1), ("mary", 2)]));
+    /// assert_eq!(trie, Trie::from([("john", 3)]));
+    /// ```
+    #[expect(clippy::return_self_not_must_use, reason = "removing is of use by itself")]
+    pub fn remove_prefix<K: AsRef<[u8]> + ?Sized>(&mut self, prefix: &K) -> Self {
+        let prefix = prefix.as_ref();
+        if prefix.is_empty() {
+            return std::mem::take(self);
+        }
+        let removed = self.root.as_mut().and_then(|root| root.remove_prefix(prefix));
+        removed.map_or_else(Self::new, |root| self.give_away(root))
+    }
+
+    /// Returns the longest key in the trie that `key` begins with, as a part of `key`, and its value;
+    /// `key` itself is such a key. `None` if there is none. Takes **O(k)** for a key of `k` bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use triekv::trie::Trie;
+    ///
+    /// let routes = Trie::from([("/", 'a'), ("/people/", 'b')]);
+    /// assert_eq!(routes.longest_prefix("/people/mary"), Some((&b"/people/"[..], &'b')));
+    /// assert_eq!(routes.longest_prefix("/people"), Some((&b"/"[..], &'a')));
+    /// assert_eq!(routes.longest_prefix("people"), None);
+    /// ```
+    pub fn longest_prefix<'k, K: AsRef<[u8]> + ?Sized>(
+        &self,
+        key: &'k K,
+    ) -> Option<(&'k [u8], &V)> {
+        self.prefixes(key).last()
+    }
+
+    /// Iterates over the keys in the trie that `key` begins with, as parts of `key`, and their
+    /// values, shortest first; `key` itself is such a key. The whole takes **O(k)** for a key of `k`
+    /// bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use triekv::trie::Trie;
+    ///
+    /// let routes = Trie::from([("/", 'a'), ("/people/", 'b'), ("/places/", 'c')]);
+    /// let found: Vec<_> = routes.prefixes("/people/mary").map(|(_, value)| *value).collect();
+    /// assert_eq!(found, ['a', 'b']);
+    /// ```
+    pub fn prefixes<'k, K: AsRef<[u8]> + ?Sized>(&self, key: &'k K) -> Prefixes<'_, 'k, V> {
+        Prefixes::new(self.root.as_deref(), key.as_ref())
+    }
+
+    /// A cursor over all entries, which lends each key instead of copying it. Takes **O(1)**.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use triekv::trie::Trie;
+    ///
+    /// let trie = Trie::from([("b", 2), ("a", 1)]);
+    /// let mut cursor = trie.cursor();
+    /// assert_eq!(cursor.next(), Some((&b"a"[..], &1)));
+    /// assert_eq!(cursor.next(), Some((&b"b"[..], &2)));
+    /// assert_eq!(cursor.next(), None);
+    /// ```
+    pub fn cursor(&self) -> Cursor<'_, V> {
+        Cursor { walk: self.walk() }
+    }
+
+    /// A cursor over the entries whose keys begin with `prefix`. Takes **O(p)** for a prefix of `p`
+    /// bytes.
+    pub fn cursor_prefix<K: AsRef<[u8]> + ?Sized>(&self, prefix: &K) -> Cursor<'_, V> {
+        Cursor { walk: self.walk_prefix(prefix.as_ref()) }
+    }
+
+    /// A cursor over the entries whose keys lie in `range`. Takes **O(k)** for bounds of `k` bytes.
+    ///
+    /// # Panics
+    ///
+    /// As [`range`](Self::range).
+    ///
+    /// # Examples
+    ///
+    /// To page through a trie, start each page after the last key of the page before:
+    ///
+    /// ```
+    /// use std::ops::Bound;
+    /// use triekv::trie::Trie;
+    ///
+    /// let trie = Trie::from([("a", 1), ("b", 2), ("c", 3)]);
+    /// let mut cursor = trie.cursor_range((Bound::Excluded("a"), Bound::Unbounded));
+    /// assert_eq!(cursor.next(), Some((&b"b"[..], &2)));
+    /// ```
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "ranges are passed by value, as to std's maps"
+    )]
+    pub fn cursor_range<R: KeyRange>(&self, range: R) -> Cursor<'_, V> {
+        Cursor { walk: self.walk_range(&range) }
+    }
+
+    /// Keeps the entries for which `keep` returns true and removes the others, in key order. Takes
+    /// **O(n + r·k)** for `n` bytes of trie and `r` removed keys of `k` bytes. If `keep` panics, the
+    /// entries that it was not asked about stay.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use triekv::trie::Trie;
+    ///
+    /// let mut trie = Trie::from([("a", 1), ("b", 2), ("c", 3)]);
+    /// trie.retain(|_, value| *value % 2 == 1);
+    /// assert_eq!(trie, Trie::from([("a", 1), ("c", 3)]));
+    /// ```
+    pub fn retain(&mut self, mut keep: impl FnMut(&[u8], &mut V) -> bool) {
+        self.extract_if(.., |key, value| !keep(key, value)).for_each(drop);
+    }
+
+    /// Removes, lazily, the entries in `range` for which `pick` returns true, and returns them in key
+    /// order. Entries that the iterator isn't asked for stay. The whole takes **O(n + r·k)** for `n`
+    /// bytes of trie and `r` removed keys of `k` bytes.
+    ///
+    /// # Panics
+    ///
+    /// As [`range`](Self::range).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use triekv::trie::Trie;
+    ///
+    /// let mut trie = Trie::from([("a", 1), ("b", 2), ("c", 3)]);
+    /// let odd: Trie<_> = trie.extract_if(.., |_, value| *value % 2 == 1).collect();
+    /// assert_eq!(odd, Trie::from([("a", 1), ("c", 3)]));
+    /// assert_eq!(trie, Trie::from([("b", 2)]));
+    /// ```
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "ranges are passed by value, as to std's maps"
+    )]
+    pub fn extract_if<R, F>(&mut self, range: R, pick: F) -> ExtractIf<'_, V, F>
+    where
+        R: KeyRange,
+        F: FnMut(&[u8], &mut V) -> bool,
+    {
+        ExtractIf::new(self, range::bounds(&range), pick)
+    }
+
+    /// Moves all entries out of `other`, which is empty afterwards. Where both have a key, the value
+    /// of `other` wins. Takes **O(n)** for `n` bytes of keys in `other`, or **O(1)** if `self` is
+    /// empty.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use triekv::trie::Trie;
+    ///
+    /// let mut old = Trie::from([("a", 1), ("b", 2)]);
+    /// let mut new = Trie::from([("b", 20), ("c", 30)]);
+    /// old.append(&mut new);
+    /// assert_eq!(old, Trie::from([("a", 1), ("b", 20), ("c", 30)]));
+    /// assert!(new.is_empty());
+    /// ```
+    pub fn append(&mut self, other: &mut Self) {
+        if self.is_empty() {
+            std::mem::swap(self, other);
+        } else {
+            self.extend(std::mem::take(other));
+        }
+    }
+
+    /// Removes the entries whose keys are `key` or greater and returns them. Takes **O(k + m)** for a
+    /// key of `k` bytes and `m` entries, which it counts but doesn't move.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use triekv::trie::Trie;
+    ///
+    /// let mut trie = Trie::from([("a", 1), ("b", 2), ("c", 3)]);
+    /// assert_eq!(trie.split_off("b"), Trie::from([("b", 2), ("c", 3)]));
+    /// assert_eq!(trie, Trie::from([("a", 1)]));
+    /// ```
+    #[expect(clippy::return_self_not_must_use, reason = "removing is of use by itself")]
+    pub fn split_off<K: AsRef<[u8]> + ?Sized>(&mut self, key: &K) -> Self {
+        let key = key.as_ref();
+        if key.is_empty() {
+            return std::mem::take(self);
+        }
+        let removed = self.root.as_mut().map(|root| root.split_off(key));
+        removed.map_or_else(Self::new, |root| self.give_away(root))
+    }
+
+    /// The trie of `root`, whose entries were cut off this one.
+    fn give_away(&mut self, root: Node<V>) -> Self {
+        let len = root.count();
+        self.len -= len;
+        Self { root: Some(Box::new(root)), len }
+    }
+
+    fn walk(&self) -> Shared<'_, V> {
+        self.root.as_deref().map_or_else(Shared::empty, |root| Shared::new(root, &[], self.len))
+    }
+
+    fn walk_mut(&mut self) -> Mutable<'_, V> {
+        let len = self.len;
+        self.root.as_deref_mut().map_or_else(Mutable::empty, |root| Mutable::new(root, &[], len))
+    }
+
+    fn into_walk(self) -> Owned<V> {
+        self.root.map_or_else(Owned::empty, |root| Owned::new(*root, &[], self.len))
+    }
+
+    fn walk_range(&self, range: &impl KeyRange) -> Shared<'_, V> {
+        let bounds = range::bounds(range);
+        let mut walk = self.walk();
+        walk.restrict(bounds);
+        walk
+    }
+
+    fn walk_prefix(&self, prefix: &[u8]) -> Shared<'_, V> {
+        let subtree = self.root.as_ref().and_then(|root| root.subtree(prefix));
+        subtree.map_or_else(Shared::empty, |(node, depth)| {
+            Shared::new(node, &prefix[..depth], self.len)
+        })
+    }
+}
+
+#[cfg(test)]
+impl<V> Trie<V> {
+    /// Panics if an invariant of [`Node`] or the length doesn't hold.
+    pub(crate) fn check(&self) {
+        let Some(root) = &self.root else {
+            assert_eq!(self.len, 0, "a trie without a root has no entries");
+            return;
+        };
+        assert!(root.label.is_empty(), "the root's label is empty");
+        let mut count = usize::from(root.value.is_some());
+        let mut pending = vec![&root.children];
+        while let Some(children) = pending.pop() {
+            for pair in children.windows(2) {
+                let firsts = (pair[0].label.first(), pair[1].label.first());
+                assert!(firsts.0 < firsts.1, "children are sorted by distinct first bytes");
+            }
+            for node in children {
+                assert!(!node.label.is_empty(), "only the root's label is empty");
+                assert!(
+                    node.value.is_some() || node.children.len() >= 2,
+                    "a node without a value has at least two children"
+                );
+                count += usize::from(node.value.is_some());
+                pending.push(&node.children);
+            }
+        }
+        assert_eq!(self.len, count, "the length is the number of values");
+    }
+}

@@ -1,0 +1,147 @@
+//! The traits that a map has, and the conversions into one.
+
+use super::iter::debug_entries;
+use super::{IntoIter, Iter, IterMut, Trie};
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::ops::Index;
+
+impl<V> Default for Trie<V> {
+    /// An empty trie.
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Compares in **O(n)** for `n` bytes of keys and their values.
+impl<V: PartialEq> PartialEq for Trie<V> {
+    fn eq(&self, other: &Self) -> bool {
+        // A trie that was emptied still has its root, and one that never had an entry doesn't.
+        self.len == other.len && (self.is_empty() || self.root == other.root)
+    }
+}
+
+impl<V: Eq> Eq for Trie<V> {}
+
+impl<V: PartialOrd> PartialOrd for Trie<V> {
+    /// Compares the entries one after the other, in key order, as std's maps do.
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        let (mut left, mut right) = (self.cursor(), other.cursor());
+        loop {
+            match (left.next(), right.next()) {
+                (Some(left), Some(right)) => match left.partial_cmp(&right) {
+                    Some(Ordering::Equal) => {}
+                    order => return order,
+                },
+                (left, right) => return Some(left.is_some().cmp(&right.is_some())),
+            }
+        }
+    }
+}
+
+impl<V: Ord> Ord for Trie<V> {
+    /// Compares the entries one after the other, in key order, as std's maps do.
+    fn cmp(&self, other: &Self) -> Ordering {
+        let (mut left, mut right) = (self.cursor(), other.cursor());
+        loop {
+            match (left.next(), right.next()) {
+                (Some(left), Some(right)) => match left.cmp(&right) {
+                    Ordering::Equal => {}
+                    order => return order,
+                },
+                (left, right) => return left.is_some().cmp(&right.is_some()),
+            }
+        }
+    }
+}
+
+impl<V: Hash> Hash for Trie<V> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_usize(self.len);
+        let mut cursor = self.cursor();
+        while let Some(entry) = cursor.next() {
+            entry.hash(state);
+        }
+    }
+}
+
+/// Shows keys that are UTF-8 as text and others as byte strings: `{"mary": 1, b"\xff": 2}`.
+impl<V: fmt::Debug> fmt::Debug for Trie<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        debug_entries(self.walk(), f)
+    }
+}
+
+impl<K: AsRef<[u8]> + ?Sized, V> Index<&K> for Trie<V> {
+    type Output = V;
+
+    /// The value at `key`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is none; [`get`](Trie::get) returns `None` instead.
+    fn index(&self, key: &K) -> &V {
+        self.get(key).expect("no entry found for key")
+    }
+}
+
+impl<K: AsRef<[u8]>, V> Extend<(K, V)> for Trie<V> {
+    /// Inserts each entry; of those with the same key the last wins.
+    fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, entries: I) {
+        for (key, value) in entries {
+            self.insert(key, value);
+        }
+    }
+}
+
+impl<'a, K: AsRef<[u8]>, V: Copy> Extend<(K, &'a V)> for Trie<V> {
+    /// Inserts a copy of each entry, as another trie's [`iter`](Trie::iter) yields them.
+    fn extend<I: IntoIterator<Item = (K, &'a V)>>(&mut self, entries: I) {
+        self.extend(entries.into_iter().map(|(key, value)| (key, *value)));
+    }
+}
+
+impl<K: AsRef<[u8]>, V> FromIterator<(K, V)> for Trie<V> {
+    /// Inserts each entry; of those with the same key the last wins.
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
+        let mut trie = Self::new();
+        trie.extend(entries);
+        trie
+    }
+}
+
+impl<K: AsRef<[u8]>, V, const N: usize> From<[(K, V); N]> for Trie<V> {
+    /// Inserts each entry; of those with the same key the last wins.
+    fn from(entries: [(K, V); N]) -> Self {
+        entries.into_iter().collect()
+    }
+}
+
+impl<V> IntoIterator for Trie<V> {
+    type Item = (Vec<u8>, V);
+    type IntoIter = IntoIter<V>;
+
+    /// An iterator that owns the entries, in key order.
+    fn into_iter(self) -> IntoIter<V> {
+        IntoIter { walk: self.into_walk() }
+    }
+}
+
+impl<'a, V> IntoIterator for &'a Trie<V> {
+    type Item = (Vec<u8>, &'a V);
+    type IntoIter = Iter<'a, V>;
+
+    fn into_iter(self) -> Iter<'a, V> {
+        self.iter()
+    }
+}
+
+impl<'a, V> IntoIterator for &'a mut Trie<V> {
+    type Item = (Vec<u8>, &'a mut V);
+    type IntoIter = IterMut<'a, V>;
+
+    fn into_iter(self) -> IterMut<'a, V> {
+        self.iter_mut()
+    }
+}
