@@ -1,0 +1,333 @@
+//! The grammar: text to values, paths and commands, written with nom.
+//!
+//! `docs/grammar.md` states the whole grammar, its limits and each error with its text. The modules
+//! follow it production by production:
+//! - `lexeme`: blanks, punctuation, strings, numbers, and the errors at the place where they occur;
+//! - `value`: values and the maps that records are;
+//! - `path`: keys and paths;
+//! - `command`: the lines of the prompt and of a data file.
+//!
+//! # How it is built
+//! - Each lexeme eats the white space after it, never before it, so that an error points at the
+//!   character that is wrong and not at the gap before it.
+//! - The first character decides which production comes, so nothing is parsed twice.
+//! - Parsers know what is left of the text, not where they are: an offset is the length of the text
+//!   less that of the rest, computed once when an error leaves this module.
+//! - Containers recurse, at most [`DEPTH_MAX`](crate::value::DEPTH_MAX) deep: the level beyond is
+//!   refused at its bracket, before anything in it is read.
+//!
+//! Every text is read in time and memory that grow with its length alone.
+#![warn(clippy::indexing_slicing)]
+
+mod command;
+mod lexeme;
+mod path;
+mod value;
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::value::{Path, Value};
+
+/// What a line of the prompt asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Reads the record at a key.
+    Get {
+        /// The key, in which dots have no meaning.
+        key: String,
+    },
+    /// Reads a record or a part of one.
+    Query {
+        /// Where it is.
+        path: Path,
+    },
+    /// Writes the record at a key, in place of any that is there.
+    Put {
+        /// The key, in which dots have no meaning.
+        key: String,
+        /// The record; a map if it comes from text.
+        value: Value,
+        /// What must hold for the write to happen.
+        condition: Condition,
+    },
+    /// Removes the record at a key.
+    Delete {
+        /// The key, in which dots have no meaning.
+        key: String,
+    },
+}
+
+/// What must hold for a record to be written. Text always gives [`Always`](Condition::Always).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Condition {
+    /// The record is written whatever is there.
+    #[default]
+    Always,
+    /// The record is written only where there is none.
+    IfAbsent,
+    /// The record is written only over one of this version.
+    IfVersion(u64),
+}
+
+/// A text that does not follow the grammar: where, and what is wrong there.
+///
+/// `Display` is a line such as `expected ':', found '}' at byte 4`; that of [`kind`](Self::kind) is
+/// the same without the place.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{kind} at byte {offset}")]
+pub struct ParseError {
+    kind: ParseErrorKind,
+    offset: usize,
+    value_start: Option<usize>,
+}
+
+impl ParseError {
+    /// Returns what is wrong.
+    pub fn kind(&self) -> &ParseErrorKind {
+        &self.kind
+    }
+
+    /// Returns where it is wrong, in bytes from the start of the text that was given; its length
+    /// where more text was expected. It is always a boundary of characters.
+    pub fn offset(&self) -> usize {
+        self.offset
+    }
+
+    /// Returns where the value begins in which the error lies, in bytes from the start of the text:
+    /// just after the colon that ends the key. It is `None` if the error lies in a key, a path or
+    /// a verb.
+    pub fn value_start(&self) -> Option<usize> {
+        self.value_start
+    }
+
+    /// Returns the place of the error in characters, not bytes, from where the value begins in
+    /// `text`, the text that was parsed. It is `None` if the error does not lie in a value.
+    pub fn position_in_value(&self, text: &str) -> Option<usize> {
+        text.get(self.value_start?..self.offset).map(|before| before.chars().count())
+    }
+
+    /// Tells whether the text is wrong only because it ends too early: some longer text that begins
+    /// with it may be right.
+    pub fn is_incomplete(&self) -> bool {
+        match self.kind {
+            ParseErrorKind::Expected { found, .. } => found.is_none(),
+            ParseErrorKind::MissingPayload
+            | ParseErrorKind::MissingValue
+            | ParseErrorKind::UnclosedString => true,
+            ParseErrorKind::UnknownCommand
+            | ParseErrorKind::NotAMap
+            | ParseErrorKind::EmptyKey
+            | ParseErrorKind::EmptyStep
+            | ParseErrorKind::KeyTooLong { .. }
+            | ParseErrorKind::QuoteInKey
+            | ParseErrorKind::TooDeep { .. }
+            | ParseErrorKind::LeadingZero
+            | ParseErrorKind::IntegerOutOfRange
+            | ParseErrorKind::FloatOutOfRange
+            | ParseErrorKind::Comma
+            | ParseErrorKind::ControlCharacter { .. }
+            | ParseErrorKind::UnknownEscape
+            | ParseErrorKind::LoneSurrogate => false,
+        }
+    }
+}
+
+/// What is wrong with a text. `Display` gives the reason in a line.
+///
+/// Those four whose text begins with a capital letter have had it since the first version of the
+/// prompt.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ParseErrorKind {
+    /// Something else must stand here.
+    #[error("expected {what}, found {}", Found(*.found))]
+    Expected {
+        /// What must stand here, in words.
+        what: &'static str,
+        /// The character that does; `None` at the end of the text.
+        found: Option<char>,
+    },
+    /// A command is one word alone.
+    #[error("Payload is missing!")]
+    MissingPayload,
+    /// The first word of a command is no verb. Verbs are upper case.
+    #[error("Invalid request type!")]
+    UnknownCommand,
+    /// There is no colon between a key and its value.
+    #[error("Value is missing!")]
+    MissingValue,
+    /// The value of a record is no map.
+    #[error("Input does not follow the key:value format")]
+    NotAMap,
+    /// The key of a record is empty.
+    #[error("the key is empty")]
+    EmptyKey,
+    /// A path begins or ends with a dot, or two follow each other. No value has such a place, so
+    /// whoever answers queries may say that it was not found. A field whose name is empty is
+    /// reached by `""`.
+    #[error("a step of the path is empty")]
+    EmptyStep,
+    /// The key of a record is too long.
+    #[error("the key has {length} bytes, {limit} are allowed")]
+    KeyTooLong {
+        /// Its length in bytes.
+        length: usize,
+        /// The longest that is allowed.
+        limit: usize,
+    },
+    /// A double quote stands in a key that does not begin with one.
+    #[error("a key with a double quote in it must be wholly in double quotes")]
+    QuoteInKey,
+    /// More maps and lists lie within each other, or a path has more steps, than is allowed.
+    #[error("more than {limit} levels lie within each other")]
+    TooDeep {
+        /// How many may.
+        limit: usize,
+    },
+    /// A number begins with a zero and goes on with a digit.
+    #[error("a number must not begin with a zero that another digit follows")]
+    LeadingZero,
+    /// An integer fits neither `i64` nor `u64`, or an index is no `usize`.
+    #[error("the integer does not fit 64 bits")]
+    IntegerOutOfRange,
+    /// A number is too large for a float.
+    #[error("the number is too large for a float")]
+    FloatOutOfRange,
+    /// A comma stands where a semicolon should.
+    #[error("pairs and items are separated by ';', not by ','")]
+    Comma,
+    /// A control character stands for itself in a string, a key or a path.
+    #[error("the control character U+{:04X} must be written as an escape in double quotes", u32::from(*.found))]
+    ControlCharacter {
+        /// The character.
+        found: char,
+    },
+    /// The double quote that ends a string is missing. The place is that of the one that begins it.
+    #[error("the string is not closed")]
+    UnclosedString,
+    /// A backslash is followed by something that makes no escape.
+    #[error(r#"no such escape: after a backslash come one of "\/bfnrt or u and four hex digits"#)]
+    UnknownEscape,
+    /// A `\u` escape is half of a surrogate pair without the other half.
+    #[error("the escape is half of a surrogate pair")]
+    LoneSurrogate,
+}
+
+/// Prints the character that was found, or the end.
+struct Found(Option<char>);
+
+impl std::fmt::Display for Found {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(found) => write!(f, "{found:?}"),
+            None => f.write_str("the end of the text"),
+        }
+    }
+}
+
+/// Reads a value of any kind, white space around it allowed. Takes **O(n)** for `n` bytes.
+///
+/// # Errors
+/// The first place, from the left, where the text ceases to follow the grammar.
+///
+/// # Examples
+/// ```
+/// use triekv::parser::parse_value;
+/// use triekv::value;
+///
+/// assert_eq!(parse_value(r#"{ "name" : "Mary" ; "tags" : [1; 2] }"#)?,
+///     value!({ "name": "Mary", "tags": [1, 2] }));
+///
+/// let error = parse_value(r#"{"a":1,"b":2}"#).unwrap_err();
+/// assert_eq!(error.to_string(), "pairs and items are separated by ';', not by ',' at byte 6");
+/// # Ok::<(), triekv::parser::ParseError>(())
+/// ```
+pub fn parse_value(text: &str) -> Result<Value, ParseError> {
+    lexeme::whole(text, value::text)
+}
+
+/// Reads a path, white space around it allowed. Takes **O(n)** for `n` bytes.
+///
+/// # Errors
+/// The first place, from the left, where the text ceases to follow the grammar; among others
+/// [`EmptyStep`](ParseErrorKind::EmptyStep) for `a..b` and [`TooDeep`](ParseErrorKind::TooDeep) for
+/// more than [`DEPTH_MAX`](crate::value::DEPTH_MAX) steps.
+///
+/// # Examples
+/// ```
+/// use triekv::parser::parse_path;
+/// use triekv::value::Path;
+///
+/// let path = parse_path(r#"person1."e.mail"[0]"#)?;
+/// assert_eq!(path, Path::new("person1").join("e.mail").join(0));
+/// # Ok::<(), triekv::parser::ParseError>(())
+/// ```
+pub fn parse_path(text: &str) -> Result<Path, ParseError> {
+    lexeme::whole(text, path::path)
+}
+
+/// Reads a line of the prompt. Takes **O(n)** for `n` bytes.
+///
+/// # Errors
+/// The first place, from the left, where the line ceases to follow the grammar. A line of one word
+/// or none is [`MissingPayload`](ParseErrorKind::MissingPayload), whatever the word; a payload
+/// after a word that is no verb is [`UnknownCommand`](ParseErrorKind::UnknownCommand).
+///
+/// # Examples
+/// ```
+/// use triekv::parser::{Command, parse_command};
+///
+/// assert_eq!(parse_command("GET person1")?, Command::Get { key: "person1".into() });
+///
+/// let line = r#"PUT π:{"a":1,"b":2}"#;
+/// let error = parse_command(line).unwrap_err();
+/// assert_eq!(error.position_in_value(line), Some(6));
+/// # Ok::<(), triekv::parser::ParseError>(())
+/// ```
+pub fn parse_command(line: &str) -> Result<Command, ParseError> {
+    lexeme::whole(line, command::command)
+}
+
+/// Reads a line of a data file, `KEY:VALUE`, into the key and the value, which is a map. `True` and
+/// `False` count as booleans here, since data files of old have them. Takes **O(n)** for `n` bytes.
+///
+/// # Errors
+/// The first place, from the left, where the line ceases to follow the grammar. A blank line is
+/// [`MissingValue`](ParseErrorKind::MissingValue).
+///
+/// # Examples
+/// ```
+/// use triekv::parser::parse_record;
+/// use triekv::value;
+///
+/// let (key, value) = parse_record(r#""person1":{ "name" : "Mary" ; "adult" : True } "#)?;
+/// assert_eq!((key.as_str(), value), ("person1", value!({ "name": "Mary", "adult": true })));
+/// # Ok::<(), triekv::parser::ParseError>(())
+/// ```
+pub fn parse_record(line: &str) -> Result<(String, Value), ParseError> {
+    lexeme::whole(line, command::data_line)
+}
+
+impl FromStr for Value {
+    type Err = ParseError;
+
+    /// Reads a value of any kind, as [`parse_value`] does.
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        parse_value(text)
+    }
+}
+
+impl FromStr for Path {
+    type Err = ParseError;
+
+    /// Reads a path, as [`parse_path`] does.
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        parse_path(text)
+    }
+}
+
+#[cfg(test)]
+mod tests;

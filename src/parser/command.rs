@@ -1,0 +1,40 @@
+//! The lines of the prompt and of a data file.
+#![warn(clippy::indexing_slicing)]
+
+use nom::Parser;
+
+use super::lexeme::{Fault, Parsed, is_blank, run};
+use super::path::{key, key_and_colon, path};
+use super::value::{Context, record};
+use super::{Command, Condition, ParseErrorKind};
+use crate::value::Value;
+
+/// `command = verb , blank , { blank } , payload`
+pub(super) fn command(input: &str) -> Parsed<'_, Command> {
+    let (rest, verb) = run(|character| !is_blank(character)).parse(input)?;
+    let (payload, _) = run(is_blank).parse(rest)?;
+    if payload.is_empty() {
+        return Err(Fault::fail(payload, ParseErrorKind::MissingPayload));
+    }
+    match verb {
+        "GET" => key.map(|key| Command::Get { key }).parse(payload),
+        "QUERY" => path.map(|path| Command::Query { path }).parse(payload),
+        "PUT" => put(payload),
+        "DELETE" => key.map(|key| Command::Delete { key }).parse(payload),
+        _ => Err(Fault::fail(input, ParseErrorKind::UnknownCommand)),
+    }
+}
+
+/// `put = key , { blank } , ":" , record`
+fn put(input: &str) -> Parsed<'_, Command> {
+    let (rest, key) = key_and_colon(input)?;
+    let (rest, value) = record(rest, Context::COMMAND)?;
+    Ok((rest, Command::Put { key, value, condition: Condition::Always }))
+}
+
+/// `line = key , { blank } , ":" , record`, with the booleans of data files.
+pub(super) fn data_line(input: &str) -> Parsed<'_, (String, Value)> {
+    let (rest, key) = key_and_colon(input)?;
+    let (rest, value) = record(rest, Context::DATA_FILE)?;
+    Ok((rest, (key, value)))
+}

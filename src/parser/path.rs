@@ -1,0 +1,117 @@
+//! Keys and paths.
+#![warn(clippy::indexing_slicing)]
+
+use std::borrow::Cow;
+
+use nom::Parser;
+use nom::character::complete::char;
+
+use super::ParseErrorKind;
+use super::lexeme::{Fault, Parsed, control, expect, is_blank, is_control, natural, quoted, run};
+use crate::value::{DEPTH_MAX, KEY_BYTES_MAX, Path, Step};
+
+/// `path = root , { "." , step | "[" , natural , "]" }`, to the end of the text.
+pub(super) fn path(input: &str) -> Parsed<'_, Path> {
+    let (mut rest, root) = step(input)?;
+    let mut path = Path::new(checked(input, root)?);
+    while !rest.is_empty() {
+        if path.steps().len() == DEPTH_MAX {
+            return Err(Fault::fail(rest, ParseErrorKind::TooDeep { limit: DEPTH_MAX }));
+        }
+        let (after, next) = match rest.bytes().next() {
+            Some(b'[') => index(rest)?,
+            _ => name(rest)?,
+        };
+        path.push(next);
+        rest = after;
+    }
+    Ok((rest, path))
+}
+
+/// `"." , step`
+fn name(input: &str) -> Parsed<'_, Step> {
+    let (rest, _) = expect("'.' or '['", char('.'))(input)?;
+    let (rest, name) = step(rest)?;
+    Ok((rest, Step::Name(name.into_owned())))
+}
+
+/// `"[" , natural , "]"`
+fn index(input: &str) -> Parsed<'_, Step> {
+    let (digits, _) = char('[')(input)?;
+    let (rest, text) = natural(digits)?;
+    let (rest, _) = expect("']'", char(']'))(rest)?;
+    let index = text.parse().map_err(|_| Fault::fail(digits, ParseErrorKind::IntegerOutOfRange))?;
+    Ok((rest, Step::Index(index)))
+}
+
+/// `step = string | plain , { plain }`, where no plain character has a meaning in paths.
+fn step(input: &str) -> Parsed<'_, Cow<'_, str>> {
+    if input.starts_with('"') {
+        return quoted(input);
+    }
+    let plain = |character| !matches!(character, '.' | '[' | ']' | '"') && !is_control(character);
+    let (rest, name) = run(plain).parse(input)?;
+    match rest.chars().next() {
+        Some(']' | '"') if name.is_empty() => Err(Fault::expected(rest, "a name")),
+        Some(']' | '"') => Err(Fault::expected(rest, "'.' or '['")),
+        Some(found) if is_control(found) => Err(control(rest)),
+        _ if name.is_empty() => Err(Fault::fail(input, ParseErrorKind::EmptyStep)),
+        _ => Ok((rest, Cow::Borrowed(name))),
+    }
+}
+
+/// The key of a GET or DELETE, `key = string | bare`, to the end of the text.
+pub(super) fn key(input: &str) -> Parsed<'_, String> {
+    if input.starts_with('"') {
+        let (rest, key) = quoted(input)?;
+        return Ok((rest, checked(input, key)?));
+    }
+    bare_key(input, input)
+}
+
+/// The key of a PUT or of a line of a data file: `key , { blank } , ":"`.
+pub(super) fn key_and_colon(input: &str) -> Parsed<'_, String> {
+    let (rest, key) = if input.starts_with('"') {
+        let (rest, key) = quoted(input)?;
+        (rest, checked(input, key)?)
+    } else {
+        let end = input.find(':').unwrap_or(input.len());
+        let (bare, rest) = input.split_at(end);
+        if rest.is_empty() {
+            return Err(Fault::fail(rest, ParseErrorKind::MissingValue));
+        }
+        bare_key(input, bare.trim_end_matches(is_blank))?
+    };
+    let (rest, _) = run(is_blank).parse(rest)?;
+    if rest.is_empty() {
+        return Err(Fault::fail(rest, ParseErrorKind::MissingValue));
+    }
+    let (rest, _) = expect("':'", char(':'))(rest)?;
+    Ok((rest, key))
+}
+
+/// `bare`, which begins `input`: any characters but double quotes and control characters.
+fn bare_key<'a>(input: &'a str, bare: &'a str) -> Parsed<'a, String> {
+    let allowed = |character| character != '"' && !is_control(character);
+    if let Some((offset, found)) = bare.char_indices().find(|(_, character)| !allowed(*character)) {
+        let (_, rest) = input.split_at(offset);
+        let quote = found == '"';
+        return Err(if quote {
+            Fault::fail(rest, ParseErrorKind::QuoteInKey)
+        } else {
+            control(rest)
+        });
+    }
+    let (_, rest) = input.split_at(bare.len());
+    Ok((rest, checked(input, Cow::Borrowed(bare))?))
+}
+
+/// Holds a key that begins `input` to the limits of keys.
+fn checked<'a>(input: &'a str, key: Cow<'_, str>) -> Result<String, nom::Err<Fault<'a>>> {
+    let kind = match key.len() {
+        0 => ParseErrorKind::EmptyKey,
+        1..=KEY_BYTES_MAX => return Ok(key.into_owned()),
+        length => ParseErrorKind::KeyTooLong { length, limit: KEY_BYTES_MAX },
+    };
+    Err(Fault::fail(input, kind))
+}

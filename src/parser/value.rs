@@ -1,0 +1,147 @@
+//! Values: `value = map | list | string | number | word`.
+#![warn(clippy::indexing_slicing)]
+
+use nom::Parser;
+use nom::branch::alt;
+use nom::bytes::complete::tag;
+use nom::combinator::value as give;
+
+use super::ParseErrorKind;
+use super::lexeme::{Fault, Parsed, end, expect, number, space, string, symbol};
+use crate::value::{DEPTH_MAX, Map, Value};
+
+/// What the grammar of a value depends on, besides the text.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Context {
+    /// How many containers may still lie within each other.
+    depth_left: usize,
+    /// Whether `True` and `False` are booleans, too.
+    capital_booleans: bool,
+}
+
+impl Context {
+    pub(super) const COMMAND: Context = Context { depth_left: DEPTH_MAX, capital_booleans: false };
+    pub(super) const DATA_FILE: Context = Context { depth_left: DEPTH_MAX, capital_booleans: true };
+
+    /// The context inside the container that begins `input`.
+    fn inside(self, input: &str) -> Result<Self, nom::Err<Fault<'_>>> {
+        let too_deep = || Fault::fail(input, ParseErrorKind::TooDeep { limit: DEPTH_MAX });
+        let depth_left = self.depth_left.checked_sub(1).ok_or_else(too_deep)?;
+        Ok(Context { depth_left, ..self })
+    }
+}
+
+/// A value that is the whole text.
+pub(super) fn text(input: &str) -> Parsed<'_, Value> {
+    located(input, |input| value(input, Context::COMMAND))
+}
+
+/// `record = ws , map`, the value of a record. Anything else is refused as a whole, at the place
+/// just after the colon.
+pub(super) fn record(input: &str, context: Context) -> Parsed<'_, Value> {
+    located(input, |input| {
+        let (rest, ()) = space(input)?;
+        match rest.bytes().next() {
+            Some(b'{') => map(rest, context),
+            Some(_) => Err(Fault::fail(input, ParseErrorKind::NotAMap)),
+            None => Err(Fault::expected(rest, "'{'")),
+        }
+    })
+}
+
+/// Runs `parser` up to the end of the text, and notes in its faults where the value begins.
+fn located<'a, T>(input: &'a str, parser: impl Fn(&'a str) -> Parsed<'a, T>) -> Parsed<'a, T> {
+    let parsed = parser(input).and_then(|(rest, parsed)| {
+        let (rest, _) = end(rest)?;
+        Ok((rest, parsed))
+    });
+    parsed.map_err(|error| error.map(|fault: Fault<'_>| fault.in_value(input)))
+}
+
+fn value(input: &str, context: Context) -> Parsed<'_, Value> {
+    match input.bytes().next() {
+        Some(b'{') => map(input, context),
+        Some(b'[') => list(input, context),
+        Some(b'"') => string.map(|text| Value::Str(text.into_owned())).parse(input),
+        Some(b'-' | b'0'..=b'9') => number(input),
+        _ => expect("a value", |input| word(input, context)).parse(input),
+    }
+}
+
+/// `map = "{" , ws , [ pair , { ";" , ws , pair } ] , "}" , ws`
+fn map(input: &str, context: Context) -> Parsed<'_, Value> {
+    let inside = context.inside(input)?;
+    let (mut rest, ()) = symbol('{').parse(input)?;
+    let mut fields = Map::new();
+    if let Ok((rest, ())) = symbol('}').parse(rest) {
+        return Ok((rest, Value::Map(fields)));
+    }
+    loop {
+        let (after, name) = expect("a field name in double quotes", string)(rest)?;
+        let (after, ()) = expect("':'", symbol(':'))(after)?;
+        let (after, field) = value(after, inside)?;
+        fields.insert(name.as_bytes(), field);
+        match next(after, '}', "';' or '}'")? {
+            (rest, Next::End) => return Ok((rest, Value::Map(fields))),
+            (after, Next::More) => rest = after,
+        }
+    }
+}
+
+/// `list = "[" , ws , [ value , { ";" , ws , value } ] , "]" , ws`
+fn list(input: &str, context: Context) -> Parsed<'_, Value> {
+    let inside = context.inside(input)?;
+    let (mut rest, ()) = symbol('[').parse(input)?;
+    let mut items = Vec::new();
+    if let Ok((rest, ())) = symbol(']').parse(rest) {
+        return Ok((rest, Value::List(items)));
+    }
+    loop {
+        let (after, item) = value(rest, inside)?;
+        items.push(item);
+        match next(after, ']', "';' or ']'")? {
+            (rest, Next::End) => return Ok((rest, Value::List(items))),
+            (after, Next::More) => rest = after,
+        }
+    }
+}
+
+/// What follows a pair or an item.
+#[derive(Clone, Copy)]
+enum Next {
+    More,
+    End,
+}
+
+/// Reads the separator, or the bracket that closes.
+fn next<'a>(input: &'a str, close: char, what: &'static str) -> Parsed<'a, Next> {
+    if input.starts_with(',') {
+        return Err(Fault::fail(input, ParseErrorKind::Comma));
+    }
+    let next = alt((give(Next::More, symbol(';')), give(Next::End, symbol(close))));
+    expect(what, next)(input)
+}
+
+/// `word = ( "null" | "true" | "false" ) , ws`
+fn word(input: &str, context: Context) -> Parsed<'_, Value> {
+    let (rest, word) = if context.capital_booleans {
+        alt((lower_case, capital_boolean)).parse(input)?
+    } else {
+        lower_case(input)?
+    };
+    let (rest, ()) = space(rest)?;
+    Ok((rest, word))
+}
+
+fn lower_case(input: &str) -> Parsed<'_, Value> {
+    alt((
+        give(Value::Null, tag("null")),
+        give(Value::Bool(true), tag("true")),
+        give(Value::Bool(false), tag("false")),
+    ))
+    .parse(input)
+}
+
+fn capital_boolean(input: &str) -> Parsed<'_, Value> {
+    alt((give(Value::Bool(true), tag("True")), give(Value::Bool(false), tag("False")))).parse(input)
+}

@@ -1,0 +1,165 @@
+//! What makes a value storable, and the error that says what does not.
+
+use std::fmt;
+
+use ::serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::path::write_steps;
+use super::print::Children;
+use super::{DEPTH_MAX, Map, Step, Value};
+
+/// A value that cannot be stored or converted: where, and why.
+///
+/// `Display` gives both in a line, as in `address.geo[1]: the number is not finite`. The error is
+/// plain data, so that it can be sent to whoever made the value.
+#[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
+#[error("{}{kind}", Place(.steps))]
+pub struct ValueError {
+    /// From the root of the value to the fault.
+    steps: Vec<Step>,
+    kind: ValueErrorKind,
+}
+
+/// Why a value cannot be stored or converted.
+#[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ValueErrorKind {
+    /// More maps and lists lie within each other than [`DEPTH_MAX`]. Flatten the value.
+    #[error("more than {limit} maps and lists lie within each other")]
+    TooDeep {
+        /// How many may.
+        limit: usize,
+    },
+    /// A float is infinite or not a number.
+    #[error("the number is not finite")]
+    NotFinite,
+    /// A field name of this map is not UTF-8.
+    #[error("a field name is not UTF-8")]
+    NameNotUtf8,
+    /// An integer fits neither `i64` nor `u64`.
+    #[error("the integer does not fit 64 bits")]
+    IntegerOutOfRange,
+    /// A Rust map has keys that are no strings and have no usual text, such as lists or floats.
+    #[error("the key of a map must be a string, an integer, a boolean or a character")]
+    NameNotString,
+    /// The `Serialize` or `Deserialize` implementation of a Rust type refuses.
+    #[error("{message}")]
+    Refused {
+        /// What it says.
+        message: String,
+    },
+}
+
+impl ValueError {
+    /// Returns why the value is refused.
+    pub fn kind(&self) -> &ValueErrorKind {
+        &self.kind
+    }
+
+    /// Returns the way from the root of the value to the fault; empty if it is the root itself.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// The same error seen from the container in which its value is at `step`.
+    pub(super) fn under(mut self, step: impl Into<Step>) -> Self {
+        self.steps.insert(0, step.into());
+        self
+    }
+}
+
+impl From<ValueErrorKind> for ValueError {
+    fn from(kind: ValueErrorKind) -> Self {
+        ValueError { steps: Vec::new(), kind }
+    }
+}
+
+/// Prints the steps to a fault and a colon, or nothing at the root.
+struct Place<'a>(&'a [Step]);
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        write_steps(f, self.0)?;
+        f.write_str(": ")
+    }
+}
+
+impl Value {
+    /// Checks that a store can hold this value. Takes **O(n)** for `n` values within it, and at
+    /// most [`DEPTH_MAX`] nested calls.
+    ///
+    /// # Errors
+    /// The first fault in print order, with its place: [`TooDeep`](ValueErrorKind::TooDeep),
+    /// [`NotFinite`](ValueErrorKind::NotFinite) or [`NameNotUtf8`](ValueErrorKind::NameNotUtf8).
+    ///
+    /// # Examples
+    /// ```
+    /// use triekv::value;
+    ///
+    /// assert!(value!({ "ratio": 0.5 }).check().is_ok());
+    /// let error = value!({ "ratios": [0.5, f64::NAN] }).check().unwrap_err();
+    /// assert_eq!(error.to_string(), "ratios[1]: the number is not finite");
+    /// ```
+    pub fn check(&self) -> Result<(), ValueError> {
+        self.check_within(DEPTH_MAX)
+    }
+
+    fn check_within(&self, depth_left: usize) -> Result<(), ValueError> {
+        match self {
+            Value::Float(number) => {
+                check_finite(*number)?;
+                Ok(())
+            }
+            Value::List(items) => {
+                let depth_left = descend(depth_left)?;
+                items.iter().enumerate().try_for_each(|(index, item)| {
+                    item.check_within(depth_left).map_err(|error| error.under(index))
+                })
+            }
+            Value::Map(fields) => check_fields(fields, descend(depth_left)?),
+            Value::Null | Value::Bool(_) | Value::Int(_) | Value::UInt(_) | Value::Str(_) => Ok(()),
+        }
+    }
+
+    /// Returns how many maps and lists lie within each other: 0 for anything else, 1 for an empty
+    /// map or list. Takes **O(n)** for `n` values within it.
+    pub fn depth(&self) -> usize {
+        let mut deepest = 0;
+        let mut open: Vec<_> = Children::of(self).into_iter().collect();
+        while let Some(children) = open.last_mut() {
+            let child = children.next().map(|(_, child)| child);
+            deepest = deepest.max(open.len());
+            match child {
+                Some(child) => open.extend(Children::of(child)),
+                None => drop(open.pop()),
+            }
+        }
+        deepest
+    }
+}
+
+fn check_fields(fields: &Map, depth_left: usize) -> Result<(), ValueError> {
+    let mut cursor = fields.cursor();
+    while let Some((name, field)) = cursor.next() {
+        let name = field_name(name)?;
+        field.check_within(depth_left).map_err(|error| error.under(name))?;
+    }
+    Ok(())
+}
+
+/// The depth that is left inside a container, when `depth_left` is left for it.
+pub(super) fn descend(depth_left: usize) -> Result<usize, ValueErrorKind> {
+    depth_left.checked_sub(1).ok_or(ValueErrorKind::TooDeep { limit: DEPTH_MAX })
+}
+
+pub(super) fn check_finite(number: f64) -> Result<f64, ValueErrorKind> {
+    if number.is_finite() { Ok(number) } else { Err(ValueErrorKind::NotFinite) }
+}
+
+pub(super) fn field_name(bytes: &[u8]) -> Result<&str, ValueErrorKind> {
+    std::str::from_utf8(bytes).map_err(|_| ValueErrorKind::NameNotUtf8)
+}
