@@ -2,9 +2,11 @@
 #![warn(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
 pub mod parser;
+pub mod store;
 pub mod trie;
 pub mod value;
 
 pub use parser::{Command, Condition, ParseError};
+pub use store::{Page, Record, Store, StoreError};
 pub use trie::Trie;
 pub use value::{Map, Path, Value, ValueError};

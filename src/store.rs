@@ -1,0 +1,268 @@
+//! Documents by key: [`Store`], and the deterministic state machine under it, [`Documents`].
+//!
+//! A *record* is a document (a [`Value::Map`]) under a *key*, with a *version*: a number that
+//! grows by one with every write to the store, so that a record's version changes whenever the
+//! record does and never comes back. A store is one trie of records; the maps inside a document
+//! are tries too.
+//!
+//! The store in your process, and one shard of a cluster, are the same code:
+//! [`Documents::apply`] takes a [`Command`] and gives a [`Reply`]. It has no clock and no
+//! randomness, so the same commands in the same order give the same replies and the same state on
+//! every machine. A refused command changes nothing.
+//!
+//! What is not here: transactions over several keys (a command is atomic, two are not), and
+//! snapshots (a scan reads page by page, and sees writes that happen between two pages).
+
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::parser::{Command, Condition};
+use crate::value::{KEY_BYTES_MAX, Path, Value, ValueError};
+
+mod documents;
+mod scan;
+#[cfg(test)]
+mod tests;
+
+pub use documents::Documents;
+pub use scan::{Entry, PAGE_BYTES_MAX, Page, PageToken, Prefix, ScanPage};
+
+/// A document with the version under which it was written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The store's write counter when this record was written. Starts at 1.
+    pub version: u64,
+    /// The document, always a [`Value::Map`].
+    pub value: Value,
+}
+
+/// What a successful put did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Put {
+    /// The version of the record now.
+    pub version: u64,
+    /// Whether the key had no record before.
+    pub created: bool,
+}
+
+/// The answer to a [`Command`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Reply {
+    /// To [`Command::Get`]: the record, or `None` where the key has none.
+    Record(Option<Record>),
+    /// To [`Command::Query`]: the value at the path, or `None` where there is none.
+    Value(Option<Value>),
+    /// To [`Command::Put`].
+    Put(Put),
+    /// To [`Command::Delete`]: whether there was a record to delete.
+    Deleted(bool),
+}
+
+/// Why a command was refused. The store is as it was before.
+#[derive(Debug, Clone, PartialEq, Error, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The key has no bytes. Give the record a key.
+    #[error("the key is empty")]
+    EmptyKey,
+    /// The key is longer than [`KEY_BYTES_MAX`].
+    #[error("the key has {len} bytes, the limit is {limit}")]
+    KeyTooLong {
+        /// Length of the key, in bytes.
+        len: usize,
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// The value of a record has to be a map.
+    #[error("the value of a record has to be a map")]
+    NotAMap,
+    /// The value holds something that cannot be stored.
+    #[error("the value cannot be stored")]
+    Value(#[source] ValueError),
+    /// A conditional put whose condition does not hold. Read the record again, then decide.
+    #[error("the condition of the put does not hold, {}", Found(*found))]
+    Conflict {
+        /// What was asked for.
+        condition: Condition,
+        /// The version of the record that is there, or `None` where the key has no record.
+        found: Option<u64>,
+    },
+}
+
+struct Found(Option<u64>);
+
+impl std::fmt::Display for Found {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(version) => write!(f, "the record has version {version}"),
+            None => write!(f, "there is no record"),
+        }
+    }
+}
+
+/// Checks a record's key: not empty, at most [`KEY_BYTES_MAX`] bytes.
+///
+/// # Errors
+///
+/// [`StoreError::EmptyKey`] or [`StoreError::KeyTooLong`].
+pub fn check_key(key: &str) -> Result<(), StoreError> {
+    match key.len() {
+        0 => Err(StoreError::EmptyKey),
+        len if len > KEY_BYTES_MAX => Err(StoreError::KeyTooLong { len, limit: KEY_BYTES_MAX }),
+        _ => Ok(()),
+    }
+}
+
+/// Checks a record's value: a map that [`Value::check`] accepts. Takes **O(n)** for n values in it.
+///
+/// # Errors
+///
+/// [`StoreError::NotAMap`] or [`StoreError::Value`].
+pub fn check_value(value: &Value) -> Result<(), StoreError> {
+    if !matches!(value, Value::Map(_)) {
+        return Err(StoreError::NotAMap);
+    }
+    value.check().map_err(StoreError::Value)
+}
+
+/// Documents by key, in this process. `Send + Sync`: threads share it by reference.
+///
+/// Readers work side by side, a writer works alone. Reads give copies, so nothing stays locked
+/// after a call.
+///
+/// # Examples
+///
+/// ```
+/// use triekv::{Store, value};
+///
+/// let store = Store::in_memory();
+/// store.put("person1", value!({ "name": "Mary", "address": { "city": "Athens" } }))?;
+/// assert_eq!(store.query("person1.address.city")?, Some(value!("Athens")));
+/// for entry in store.prefix("person") {
+///     println!("{} (version {}) : {}", entry.key, entry.record.version, entry.record.value);
+/// }
+/// assert!(store.delete("person1"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct Store {
+    documents: RwLock<Documents>,
+}
+
+impl Store {
+    /// An empty store in memory. Nothing is allocated yet.
+    pub fn in_memory() -> Self {
+        Self::default()
+    }
+
+    /// Returns the record at `key`, or `None` if there is none. Takes **O(k + n)** for a key of k
+    /// bytes and a document of n values, which is copied.
+    pub fn get(&self, key: &str) -> Option<Record> {
+        self.read().get(key).cloned()
+    }
+
+    /// Whether there is a record at `key`. Takes **O(k)** for a key of k bytes.
+    pub fn contains_key(&self, key: &str) -> bool {
+        self.read().get(key).is_some()
+    }
+
+    /// Returns the value at `path`, given as text (`person1.address.city`), or `None` if there is
+    /// none. See [`Store::query_path`] for a path that is at hand.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseError`](crate::parser::ParseError) if `path` is not a path.
+    pub fn query(&self, path: &str) -> Result<Option<Value>, crate::parser::ParseError> {
+        Ok(self.query_path(&crate::parser::parse_path(path)?))
+    }
+
+    /// Returns the value at `path`, or `None` if there is none. Takes **O(p + n)** for a path of p
+    /// bytes and a value of n values, which is copied.
+    pub fn query_path(&self, path: &Path) -> Option<Value> {
+        self.read().query(path).cloned()
+    }
+
+    /// Puts `value` at `key`, in place of what was there.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] for a key or value that cannot be stored; the store is as it was.
+    pub fn put(&self, key: &str, value: Value) -> Result<Put, StoreError> {
+        self.put_if(key, value, Condition::Always)
+    }
+
+    /// Puts `value` at `key` if `condition` holds; the check and the write are one step.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Conflict`] if the condition does not hold, else as [`Store::put`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use triekv::{Condition, Store, StoreError, value};
+    ///
+    /// let store = Store::in_memory();
+    /// let first = store.put_if("a", value!({ "n": 1 }), Condition::IfAbsent)?;
+    /// store.put_if("a", value!({ "n": 2 }), Condition::IfVersion(first.version))?;
+    /// let late = store.put_if("a", value!({ "n": 3 }), Condition::IfVersion(first.version));
+    /// assert!(matches!(late, Err(StoreError::Conflict { found: Some(2), .. })));
+    /// # Ok::<(), StoreError>(())
+    /// ```
+    pub fn put_if(&self, key: &str, value: Value, condition: Condition) -> Result<Put, StoreError> {
+        check_value(&value)?;
+        self.write().put_checked(key, value, condition)
+    }
+
+    /// Deletes the record at `key` and returns whether there was one. Takes **O(k)** for a key of
+    /// k bytes, and the time to free the document.
+    pub fn delete(&self, key: &str) -> bool {
+        self.write().delete(key)
+    }
+
+    /// Carries out one command: see [`Documents::apply`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the command is refused; the store is as it was.
+    pub fn apply(&self, command: Command) -> Result<Reply, StoreError> {
+        self.write().apply(command)
+    }
+
+    /// One page of the records whose key starts with `prefix`, in byte order of the keys.
+    ///
+    /// See [`Store::prefix`] for all of them.
+    pub fn scan(&self, prefix: &str, page: &Page) -> ScanPage {
+        self.read().scan(prefix, page)
+    }
+
+    /// Iterates over the records whose key starts with `prefix`, in byte order of the keys.
+    ///
+    /// Reads page by page: a record that is written behind the iterator's place is not seen, one
+    /// that is written before it is.
+    pub fn prefix<'a>(&'a self, prefix: &str) -> Prefix<'a> {
+        Prefix::new(self, prefix)
+    }
+
+    /// The number of records.
+    pub fn len(&self) -> usize {
+        self.read().len()
+    }
+
+    /// Whether there is no record.
+    pub fn is_empty(&self) -> bool {
+        self.read().is_empty()
+    }
+
+    // Every mutation of `Documents` leaves it valid at each step that can panic (allocation), so a
+    // panic in another thread is no reason to refuse the data.
+    fn read(&self) -> RwLockReadGuard<'_, Documents> {
+        self.documents.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Documents> {
+        self.documents.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}

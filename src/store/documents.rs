@@ -1,0 +1,114 @@
+//! The state machine: records in a trie, and commands applied to them one after the other.
+
+use serde::{Deserialize, Serialize};
+
+use crate::parser::{Command, Condition};
+use crate::store::{Put, Record, Reply, StoreError, check_key, check_value};
+use crate::trie::Trie;
+use crate::value::{Path, Value};
+
+/// Records by key, and the write counter that gives them their versions.
+///
+/// Equal commands in equal order give equal states. Invariant: each record's version is at most
+/// the counter, and no two records have the same.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Documents {
+    pub(super) records: Trie<Record>,
+    version: u64,
+}
+
+impl Documents {
+    /// No records.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Returns the record at `key`, or `None` if there is none. Takes **O(k)** for a key of k bytes.
+    pub fn get(&self, key: &str) -> Option<&Record> {
+        self.records.get(key)
+    }
+
+    /// Returns the value at `path`, or `None` if there is none. Takes **O(p)** for a path of p bytes.
+    pub fn query(&self, path: &Path) -> Option<&Value> {
+        self.get(path.key())?.value.query(path.steps())
+    }
+
+    /// Puts `value` at `key` if `condition` holds.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; nothing has changed then.
+    pub fn put(
+        &mut self,
+        key: &str,
+        value: Value,
+        condition: Condition,
+    ) -> Result<Put, StoreError> {
+        check_value(&value)?;
+        self.put_checked(key, value, condition)
+    }
+
+    /// As [`Documents::put`], for a value that has passed [`check_value`].
+    pub(super) fn put_checked(
+        &mut self,
+        key: &str,
+        value: Value,
+        condition: Condition,
+    ) -> Result<Put, StoreError> {
+        check_key(key)?;
+        if condition != Condition::Always {
+            let found = self.get(key).map(|record| record.version);
+            if !holds(condition, found) {
+                return Err(StoreError::Conflict { condition, found });
+            }
+        }
+        let version = self.version + 1;
+        let old = self.records.insert(key, Record { version, value });
+        self.version = version;
+        Ok(Put { version, created: old.is_none() })
+    }
+
+    /// Deletes the record at `key` and returns whether there was one. A hit counts as a write.
+    pub fn delete(&mut self, key: &str) -> bool {
+        let found = self.records.remove(key).is_some();
+        self.version += u64::from(found);
+        found
+    }
+
+    /// Carries out one command.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the command is refused; nothing has changed then.
+    pub fn apply(&mut self, command: Command) -> Result<Reply, StoreError> {
+        Ok(match command {
+            Command::Get { key } => Reply::Record(self.get(&key).cloned()),
+            Command::Query { path } => Reply::Value(self.query(&path).cloned()),
+            Command::Put { key, value, condition } => Reply::Put(self.put(&key, value, condition)?),
+            Command::Delete { key } => Reply::Deleted(self.delete(&key)),
+        })
+    }
+
+    /// The number of records.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether there is no record.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// The number of writes so far: puts, and deletes that found a record.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+}
+
+fn holds(condition: Condition, found: Option<u64>) -> bool {
+    match condition {
+        Condition::Always => true,
+        Condition::IfAbsent => found.is_none(),
+        Condition::IfVersion(version) => found == Some(version),
+    }
+}
