@@ -1,6 +1,8 @@
 //! Nested documents in tries.
 #![warn(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
+#[cfg(feature = "generator")]
+pub mod generator;
 pub mod parser;
 pub mod store;
 pub mod trie;

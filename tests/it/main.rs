@@ -1,3 +1,6 @@
-//! The public API.
+//! The public API, the programs, and the layering.
 
+#[cfg(feature = "generator")]
+mod create_data;
 mod grammar;
+mod layers;
