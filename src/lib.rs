@@ -5,6 +5,8 @@
 pub mod generator;
 pub mod parser;
 pub mod store;
+#[cfg(feature = "cluster")]
+pub mod transport;
 pub mod trie;
 pub mod value;
 

@@ -4,3 +4,5 @@
 mod create_data;
 mod grammar;
 mod layers;
+#[cfg(feature = "cluster")]
+mod transport;
