@@ -1,5 +1,7 @@
 //! The public API, the programs, and the layering.
 
+#[cfg(feature = "cluster")]
+mod cluster;
 #[cfg(feature = "generator")]
 mod create_data;
 mod grammar;

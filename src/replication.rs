@@ -1,0 +1,114 @@
+//! Documents on many servers: [`Server`], [`Broker`], [`Cluster`].
+//!
+//! # Vocabulary
+//!
+//! The hash of a record's key picks its *shard*; the number of shards is fixed when the cluster is
+//! founded. Each shard is a *group* of *replicas* on different servers, which agree on one log of
+//! writes by consensus; one of them *leads*. *Group 0* is one more group of the same make, which
+//! holds the *map*: the servers, and which of them hold which shard. A *broker* is a client: it
+//! has the map, sends each command to the leader of the shard, and keeps nothing that another
+//! broker would miss.
+//!
+//! # The way of a write
+//!
+//! [`Broker::put`] puts the command in the queue of its shard. All commands that wait there go
+//! together: one frame, one entry of the log. The leader's replica applies the entry once a
+//! majority of the replicas has it, and answers each command. A lost answer makes the broker send
+//! the batch again under the same number, to whoever leads then; the shard's session table makes
+//! sure that it is applied once.
+//!
+//! # What is promised
+//!
+//! Reads and writes are linearizable for each key. `docs/guarantees.md` says what holds when
+//! servers fail; [`BrokerError`] says what a failed command may have done.
+//!
+//! What is missing: logs are in memory, so a server that stops loses its replicas and comes back
+//! as a new, empty server; servers cannot join or leave a cluster that is founded; one cluster
+//! cannot move between servers.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+mod broker;
+mod cluster;
+mod message;
+mod meta;
+mod placement;
+mod raft;
+mod server;
+mod session;
+mod shard;
+
+pub use broker::{
+    Broker, BrokerBuilder, BrokerError, COMMAND_BYTES_MAX, ConnectError, IdentifyError,
+    LINE_BYTES_MAX, LineError, LoadError, LoadEvent, LoadMode, LoadReport, Stale, Unreached,
+};
+pub use cluster::{Cluster, ClusterBuilder, ClusterError};
+pub use message::{DecodeError, Refusal};
+pub use raft::Timing;
+pub use server::{Server, ServerBuilder, ServerError};
+
+/// A server. Drawn at random at its start; a server that starts empty is a new one, also where
+/// another one was before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ServerId(pub(crate) u64);
+
+impl fmt::Display for ServerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// A cluster. Drawn at random when it is founded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ClusterId(pub(crate) u64);
+
+impl fmt::Display for ClusterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// A shard, by number from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ShardId(pub(crate) u32);
+
+impl fmt::Display for ShardId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A client, for the session tables. Drawn at random by each broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct ClientId(pub(crate) u64);
+
+/// A group of replicas: 0 holds the map, n + 1 holds shard n.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct GroupId(pub(crate) u32);
+
+impl GroupId {
+    /// Group 0.
+    pub const META: Self = Self(0);
+
+    /// The shard that the group holds, `None` for group 0.
+    pub fn shard(self) -> Option<ShardId> {
+        self.0.checked_sub(1).map(ShardId)
+    }
+}
+
+impl From<ShardId> for GroupId {
+    fn from(shard: ShardId) -> Self {
+        Self(shard.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for GroupId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.shard() {
+            None => f.write_str("group 0"),
+            Some(shard) => write!(f, "shard {shard}"),
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! Finding the cluster that the named servers form, or founding it.
+//!
+//! What to do follows from what the servers say of themselves, by [`decide`]:
+//!
+//! | the servers that answer | |
+//! |---|---|
+//! | fewer than the copies asked for | refuse |
+//! | all are blank | found a cluster of them |
+//! | some belong to a cluster, which is being founded | go on with founding it |
+//! | some belong to a cluster | connect; the blank ones are no part of it |
+//! | they belong to several clusters | refuse |
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use thiserror::Error;
+use tokio::time::Instant;
+
+use super::lane::Lane;
+use super::route::{IdentifyError, Routes, identify};
+use super::{Broker, DEADLINE, Inner};
+use crate::replication::message::{self, Addresses, Identity, Refusal, Request, Response};
+use crate::replication::meta::ClusterMap;
+use crate::replication::{ClientId, ClusterId, GroupId, ShardId};
+use crate::transport::{Transport, TransportError};
+
+/// How long a server may take to say who it is.
+const IDENTIFY_TIME: Duration = Duration::from_secs(2);
+
+/// How long founding a cluster may take.
+const FOUNDING_TIME: Duration = Duration::from_secs(15);
+
+/// How long to wait before the servers are asked again how far the founding is.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// A server that was named and did not say who it is.
+#[derive(Debug)]
+pub struct Unreached {
+    /// Its address.
+    pub address: String,
+    /// Why.
+    pub error: IdentifyError,
+}
+
+/// Why a broker found no cluster.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// At least one copy has to be asked for.
+    #[error("a record needs at least one copy")]
+    NoCopies,
+    /// Fewer servers answer than copies are wanted. Start servers, or ask for fewer copies.
+    #[error("{reached} servers answer, fewer than the {copies} copies")]
+    TooFewServers {
+        /// How many servers answer.
+        reached: usize,
+        /// How many copies were asked for.
+        copies: usize,
+        /// Those that do not.
+        unreached: Vec<Unreached>,
+    },
+    /// Two of the addresses lead to one server.
+    #[error("{first} and {second} are the same server")]
+    SameServer {
+        /// The address that was named first.
+        first: String,
+        /// The other one.
+        second: String,
+    },
+    /// The servers belong to different clusters. Name the servers of one.
+    #[error("{first} belongs to cluster {first_cluster}, {second} to cluster {second_cluster}")]
+    DifferentClusters {
+        /// A server's address.
+        first: String,
+        /// Its cluster.
+        first_cluster: ClusterId,
+        /// Another server's address.
+        second: String,
+        /// Its cluster.
+        second_cluster: ClusterId,
+    },
+    /// A server refused to found the cluster.
+    #[error("the server at {address} did not found the cluster")]
+    Refused {
+        /// The server's address.
+        address: String,
+        /// Why.
+        source: Refusal,
+    },
+    /// Founding the cluster took too long: too many of its servers have failed meanwhile.
+    #[error("the cluster was not founded in time")]
+    NotFounded,
+}
+
+/// How to reach a cluster: see [`Broker::builder`].
+#[derive(Debug)]
+pub struct BrokerBuilder<T> {
+    transport: T,
+    addresses: Vec<String>,
+    copies: usize,
+    deadline: Duration,
+}
+
+impl<T: Transport> BrokerBuilder<T> {
+    pub(super) fn new(transport: T) -> Self {
+        Self { transport, addresses: Vec::new(), copies: 1, deadline: DEADLINE }
+    }
+
+    /// Names the servers. The addresses given here are the ones under which the servers of a new
+    /// cluster reach each other.
+    #[must_use]
+    pub fn servers<A: Into<String>>(mut self, addresses: impl IntoIterator<Item = A>) -> Self {
+        self.addresses.extend(addresses.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets how many copies of each record a new cluster keeps; 1 unless this is called. Rounded up
+    /// to an odd number where there are enough servers: two copies survive no more failures than
+    /// one, three survive one. A cluster that was founded keeps its number.
+    #[must_use]
+    pub fn copies(mut self, copies: usize) -> Self {
+        self.copies = copies;
+        self
+    }
+
+    /// Sets how long a command may take, tries and pauses included; 5 seconds unless this is
+    /// called.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Finds the cluster of the servers, or founds one if all of them are blank. The broker's
+    /// tasks run in the caller's tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`].
+    pub async fn connect(self) -> Result<Broker<T>, ConnectError> {
+        if self.copies == 0 {
+            return Err(ConnectError::NoCopies);
+        }
+        let deadline = Instant::now() + FOUNDING_TIME;
+        let (identities, unreached, map) = loop {
+            let (identities, unreached) = self.identify_all().await;
+            if identities.len() < self.copies {
+                let (reached, copies) = (identities.len(), self.copies);
+                return Err(ConnectError::TooFewServers { reached, copies, unreached });
+            }
+            let (plan, mine) = match decide(&identities)? {
+                Decision::Found => {
+                    let members = identities.iter();
+                    let servers = members.map(|(address, id)| (id.server, address.clone()));
+                    let id = ClusterId(rand::random());
+                    (ClusterMap::plan(id, self.copies, servers.collect()), true)
+                }
+                Decision::Connect(plan) => (plan, false),
+            };
+            match self.founded(plan, deadline).await {
+                // Another broker was first: see what it founded.
+                Err(ConnectError::Refused { source: Refusal::OtherCluster, .. })
+                    if mine && Instant::now() < deadline => {}
+                founded => break (identities, unreached, founded?),
+            }
+        };
+        let known = |identity: &Identity| map.servers.contains_key(&identity.server);
+        let strangers = identities.iter().filter(|(_, identity)| !known(identity));
+        let newcomers = strangers.map(|(address, _)| address.clone()).collect();
+        let client = ClientId(rand::random());
+        let shards = (0..u32::try_from(map.shards.len()).unwrap_or(u32::MAX)).map(ShardId);
+        let routes = Arc::new(Routes::new(self.transport, map));
+        let lanes = shards.map(|shard| Lane::new(&routes, shard)).collect();
+        let deadline = self.deadline;
+        let inner = Inner { routes, lanes, client, deadline, unreached, newcomers };
+        Ok(Broker { inner: Arc::new(inner) })
+    }
+
+    async fn identify_all(&self) -> (Vec<(String, Identity)>, Vec<Unreached>) {
+        let deadline = Instant::now() + IDENTIFY_TIME;
+        let asked =
+            self.addresses.iter().map(|address| identify(&self.transport, address, deadline));
+        let mut identities = Vec::new();
+        let mut unreached = Vec::new();
+        for (address, answer) in self.addresses.iter().cloned().zip(join_all(asked).await) {
+            match answer {
+                Ok(identity) => identities.push((address, identity)),
+                Err(error) => unreached.push(Unreached { address, error }),
+            }
+        }
+        (identities, unreached)
+    }
+
+    /// The map of the cluster of `plan`, once every shard is ready. Asks a server to found it for
+    /// as long as no server has the map.
+    async fn founded(
+        &self,
+        plan: ClusterMap,
+        deadline: Instant,
+    ) -> Result<ClusterMap, ConnectError> {
+        let mut founders = plan.voters(GroupId::META).iter().cycle();
+        loop {
+            let newest = self.newest_map(&plan.servers).await;
+            match newest.filter(|map| map.cluster == plan.cluster) {
+                Some(map) if map.shards.iter().all(|shard| shard.ready) => return Ok(map),
+                Some(_) => {}
+                None => {
+                    let founder = founders.next().and_then(|founder| plan.servers.get(founder));
+                    if let Some(address) = founder {
+                        self.ask_to_found(address, &plan).await?;
+                    }
+                }
+            }
+            if Instant::now() >= deadline {
+                return Err(ConnectError::NotFounded);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn newest_map(&self, servers: &Addresses) -> Option<ClusterMap> {
+        let deadline = Instant::now() + IDENTIFY_TIME;
+        let asked = servers.values().map(|address| identify(&self.transport, address, deadline));
+        let maps = join_all(asked).await.into_iter().filter_map(|identity| identity.ok()?.map);
+        maps.max_by_key(|map| map.epoch)
+    }
+
+    /// Asks the server at `address` to found the cluster. That it cannot, or not now, is no error.
+    async fn ask_to_found(&self, address: &str, plan: &ClusterMap) -> Result<(), ConnectError> {
+        let frame = message::encode(&Request::Found(plan.clone()));
+        let deadline = Instant::now() + 2 * IDENTIFY_TIME;
+        let answer = self.transport.call(address, frame, deadline).await;
+        let answer = answer.ok().and_then(|answer| message::decode::<Response>(&answer).ok());
+        match answer {
+            Some(Response::Refused(source @ (Refusal::OtherCluster | Refusal::Malformed))) => {
+                Err(ConnectError::Refused { address: address.to_owned(), source })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What the servers' answers call for.
+#[derive(Debug, PartialEq)]
+enum Decision {
+    /// Found a cluster of all of them.
+    Found,
+    /// Connect to the cluster of this plan, or go on with founding it.
+    Connect(ClusterMap),
+}
+
+fn decide(identities: &[(String, Identity)]) -> Result<Decision, ConnectError> {
+    let mut seen = BTreeMap::new();
+    for (address, identity) in identities {
+        if let Some(first) = seen.insert(identity.server, address) {
+            let (first, second) = (first.clone(), address.clone());
+            return Err(ConnectError::SameServer { first, second });
+        }
+    }
+    let mut members = identities
+        .iter()
+        .filter_map(|(address, identity)| Some((address, identity.plan.as_ref()?)));
+    let Some((first, plan)) = members.next() else { return Ok(Decision::Found) };
+    for (second, other) in members {
+        if other.cluster != plan.cluster {
+            return Err(ConnectError::DifferentClusters {
+                first: first.clone(),
+                first_cluster: plan.cluster,
+                second: second.clone(),
+                second_cluster: other.cluster,
+            });
+        }
+    }
+    Ok(Decision::Connect(plan.clone()))
+}
+
+impl Unreached {
+    /// The transport's error, if it was one.
+    pub fn transport_error(&self) -> Option<&TransportError> {
+        match &self.error {
+            IdentifyError::Transport(error) => Some(error),
+            IdentifyError::Decode(_) | IdentifyError::Nonsense => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replication::ServerId;
+
+    fn identity(server: u64, cluster: Option<u64>) -> (String, Identity) {
+        let plan = cluster.map(|cluster| ClusterMap::plan(ClusterId(cluster), 1, Addresses::new()));
+        (format!("server{server}"), Identity { server: ServerId(server), plan, map: None })
+    }
+
+    #[test]
+    fn blank_servers_found_a_cluster_and_known_ones_are_joined() {
+        let blank = [identity(1, None), identity(2, None)];
+        assert_eq!(decide(&blank).unwrap(), Decision::Found);
+        let mixed = [identity(1, None), identity(2, Some(7)), identity(3, Some(7))];
+        let Decision::Connect(plan) = decide(&mixed).unwrap() else { panic!("founds again") };
+        assert_eq!(plan.cluster, ClusterId(7));
+    }
+
+    #[test]
+    fn two_clusters_or_one_server_twice_are_refused() {
+        let two = [identity(1, Some(7)), identity(2, Some(8))];
+        assert!(matches!(decide(&two), Err(ConnectError::DifferentClusters { .. })));
+        let twice = [identity(1, None), identity(1, None)];
+        assert!(matches!(decide(&twice), Err(ConnectError::SameServer { .. })));
+    }
+}

@@ -1,0 +1,219 @@
+//! The queue of a shard: what waits together goes together.
+//!
+//! A shard has two queues, each with a task that takes all that waits (up to a limit), sends it as
+//! one frame, and waits for the outcome before it takes more. So writes of a shard are carried out
+//! in the order of the queue, a client has one numbered batch under way at a time (which the
+//! session table needs), and batches grow by themselves as the load does.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::route::{RouteError, Routes};
+use super::{BrokerError, Pending};
+use crate::replication::message::{
+    self, Answer, Bytes, Freshness, Read, Refusal, Request, Response, WriteOutcome,
+};
+use crate::replication::shard::Batch;
+use crate::replication::{ClientId, ShardId};
+use crate::store::Reply;
+use crate::transport::Transport;
+
+/// The most commands in one batch.
+const BATCH_COMMANDS_MAX: usize = 1024;
+
+/// Bytes of commands after which a batch goes without the rest.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// Commands that may wait in a queue; whoever has more waits for a place.
+const QUEUE_COMMANDS_MAX: usize = 8192;
+
+struct Job<C, A> {
+    command: C,
+    deadline: Instant,
+    reply: oneshot::Sender<Result<A, BrokerError>>,
+}
+
+type WriteJob = Job<Vec<u8>, Reply>;
+type ReadJob = Job<Read, Answer>;
+
+/// The queues of a shard. When it is dropped, the tasks end with what they have begun.
+#[derive(Debug)]
+pub(super) struct Lane {
+    writes: mpsc::Sender<WriteJob>,
+    reads: mpsc::Sender<ReadJob>,
+}
+
+impl<C, A> std::fmt::Debug for Job<C, A> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Job").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
+}
+
+impl Lane {
+    pub(super) fn new<T: Transport>(routes: &Arc<Routes<T>>, shard: ShardId) -> Self {
+        let (writes, write_jobs) = mpsc::channel(QUEUE_COMMANDS_MAX);
+        let (reads, read_jobs) = mpsc::channel(QUEUE_COMMANDS_MAX);
+        tokio::spawn(send_writes(Arc::clone(routes), shard, write_jobs));
+        tokio::spawn(send_reads(Arc::clone(routes), shard, read_jobs));
+        Self { writes, reads }
+    }
+
+    /// Puts an encoded command in the queue.
+    pub(super) async fn write(
+        &self,
+        command: Vec<u8>,
+        deadline: Instant,
+    ) -> Result<Pending<Reply>, BrokerError> {
+        let (reply, pending) = oneshot::channel();
+        let sent = self.writes.send(Job { command, deadline, reply }).await;
+        sent.map_err(|_| BrokerError::Stopped)?;
+        Ok(pending)
+    }
+
+    /// Puts a read in the queue.
+    pub(super) async fn read(
+        &self,
+        command: Read,
+        deadline: Instant,
+    ) -> Result<Pending<Answer>, BrokerError> {
+        let (reply, pending) = oneshot::channel();
+        let sent = self.reads.send(Job { command, deadline, reply }).await;
+        sent.map_err(|_| BrokerError::Stopped)?;
+        Ok(pending)
+    }
+}
+
+async fn send_writes<T: Transport>(
+    routes: Arc<Routes<T>>,
+    shard: ShardId,
+    mut queue: mpsc::Receiver<WriteJob>,
+) {
+    let mut session = ClientSession::new();
+    let mut jobs = Vec::new();
+    while queue.recv_many(&mut jobs, BATCH_COMMANDS_MAX).await > 0 {
+        while !jobs.is_empty() {
+            let rest = jobs.split_off(batch_len(&jobs));
+            let batch = std::mem::replace(&mut jobs, rest);
+            send_batch(&routes, shard, &mut session, batch).await;
+        }
+    }
+}
+
+/// The client's side of a session.
+struct ClientSession {
+    client: ClientId,
+    /// The number of the last batch.
+    sequence: u64,
+    /// The last batch that got a response.
+    acknowledged: u64,
+}
+
+impl ClientSession {
+    fn new() -> Self {
+        Self { client: ClientId(rand::random()), sequence: 0, acknowledged: 0 }
+    }
+}
+
+/// How many of the jobs go in one batch: at least one.
+fn batch_len(jobs: &[WriteJob]) -> usize {
+    let mut bytes = 0;
+    let fitting = jobs.iter().take_while(|job| {
+        let fits = bytes < BATCH_BYTES_MAX;
+        bytes += job.command.len();
+        fits
+    });
+    fitting.count()
+}
+
+async fn send_batch<T: Transport>(
+    routes: &Routes<T>,
+    shard: ShardId,
+    session: &mut ClientSession,
+    jobs: Vec<WriteJob>,
+) {
+    session.sequence += 1;
+    let ClientSession { client, sequence, acknowledged } = *session;
+    let commands = jobs.iter().map(|job| job.command.as_slice());
+    let batch = Bytes(Batch::assemble(client, sequence, acknowledged, commands));
+    let frame = message::encode(&Request::Write { shard, batch });
+    let Some(deadline) = jobs.iter().map(|job| job.deadline).min() else { return };
+    let outcome = match routes.ask_leader(shard.into(), &frame, deadline).await {
+        Ok(Response::Written(Bytes(outcome))) => match message::decode(&outcome) {
+            Ok(WriteOutcome::Applied(replies)) if replies.len() == jobs.len() => {
+                session.acknowledged = sequence;
+                Ok(replies)
+            }
+            Ok(WriteOutcome::Malformed) => {
+                Err(RouteError::Refused { source: Refusal::Malformed, ambiguous: false })
+            }
+            // The shard has forgotten this session.
+            Ok(WriteOutcome::Unknown) => {
+                *session = ClientSession::new();
+                Err(RouteError::Deadline { ambiguous: true })
+            }
+            Ok(WriteOutcome::Applied(_)) | Err(_) => Err(RouteError::Deadline { ambiguous: true }),
+        },
+        Ok(_) => Err(RouteError::Refused { source: Refusal::Malformed, ambiguous: true }),
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok(replies) => {
+            for (job, reply) in jobs.into_iter().zip(replies) {
+                // Whoever no longer waits does not want the reply.
+                let _ = job.reply.send(reply.map_err(BrokerError::Store));
+            }
+        }
+        Err(error) => {
+            for job in jobs {
+                let _ = job.reply.send(Err(error.for_write(shard.into())));
+            }
+        }
+    }
+}
+
+async fn send_reads<T: Transport>(
+    routes: Arc<Routes<T>>,
+    shard: ShardId,
+    mut queue: mpsc::Receiver<ReadJob>,
+) {
+    let mut jobs = Vec::new();
+    while queue.recv_many(&mut jobs, BATCH_COMMANDS_MAX).await > 0 {
+        while !jobs.is_empty() {
+            match ask(&routes, shard, &jobs).await {
+                Ok(answers) => {
+                    let answered = jobs.len().min(answers.len());
+                    for (job, answer) in jobs.drain(..answered).zip(answers) {
+                        let _ = job.reply.send(Ok(answer));
+                    }
+                }
+                Err(error) => {
+                    for job in jobs.drain(..) {
+                        let _ = job.reply.send(Err(error.for_read(shard.into())));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The answers to the first of the reads, at least one.
+async fn ask<T: Transport>(
+    routes: &Routes<T>,
+    shard: ShardId,
+    jobs: &[ReadJob],
+) -> Result<Vec<Answer>, RouteError> {
+    let reads = jobs.iter().map(|job| job.command.clone()).collect();
+    let request = Request::Read { shard, freshness: Freshness::Linearizable, reads };
+    let now = Instant::now();
+    let deadline = jobs.iter().map(|job| job.deadline).min().unwrap_or(now);
+    let malformed = || RouteError::Refused { source: Refusal::Malformed, ambiguous: false };
+    match routes.ask_leader(shard.into(), &message::encode(&request), deadline).await? {
+        Response::Answers { answers, .. } if !answers.is_empty() => {
+            let decoded = answers.iter().map(|answer| message::decode(&answer.0));
+            decoded.collect::<Result<_, _>>().map_err(|_| malformed())
+        }
+        _ => Err(malformed()),
+    }
+}

@@ -1,0 +1,479 @@
+//! Indexing a file of records, one `KEY:VALUE` a line.
+//!
+//! Lines are read and parsed on a thread of their own and put in order, many at a time. Group 0
+//! notes how far each file is, by a hash of its content:
+//!
+//! | the cluster | |
+//! |---|---|
+//! | has no record | every line is put, so the last line of a key wins |
+//! | the load of this file was interrupted | it goes on; only absent keys are put |
+//! | this file was loaded | nothing is done: what was changed since stays as it is |
+//! | has other data | only absent keys are put |
+//!
+//! [`LoadMode::Reload`] puts every line whatever there is.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::hash::Hasher;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use siphasher::sip128::{Hasher128, SipHasher13};
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::{Broker, BrokerError, Pending, finish};
+use crate::parser::{Condition, ParseError, parse_record};
+use crate::replication::GroupId;
+use crate::replication::message::{self, Bytes, Refusal, Request, Response};
+use crate::replication::meta::{FileHash, Load, MetaCommand, MetaReply};
+use crate::store::{Reply, StoreError};
+use crate::transport::Transport;
+use crate::trie::Trie;
+use crate::value::Value;
+
+/// The longest line, in bytes: 8 MiB.
+pub const LINE_BYTES_MAX: usize = 8 << 20;
+
+/// How long one record may take: longer than a command at the prompt, so that an election does not
+/// end a load.
+const RECORD_TIME: Duration = Duration::from_secs(30);
+
+/// Records under way at a time.
+const WINDOW: usize = 4096;
+
+/// Lines that go from the reading thread at a time.
+const LINES_A_MESSAGE: usize = 256;
+
+/// Lines after which group 0 notes the progress.
+const LINES_A_NOTE: u64 = 16_384;
+
+const HASH_SEED: (u64, u64) = (0x7472_6965_6b76_0003, 0x6669_6c65_6861_7368);
+
+/// What to do with a file that was loaded before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LoadMode {
+    /// Nothing; and where the cluster has other data, put only keys that are absent.
+    #[default]
+    Once,
+    /// Put every line, in place of what is there.
+    Reload,
+}
+
+/// Something to tell while a file is loaded.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum LoadEvent<'a> {
+    /// So far have the records been put.
+    Progress {
+        /// Bytes of the file that are done.
+        bytes: u64,
+        /// Bytes of the whole file.
+        total: u64,
+    },
+    /// A line is no record; it was left out.
+    BadLine {
+        /// Number of the line, from 1.
+        line: u64,
+        /// What is wrong.
+        error: &'a LineError,
+    },
+    /// A key that a line above had already; the later line wins in a first load.
+    DuplicateKey {
+        /// Number of the line, from 1.
+        line: u64,
+        /// Number of the line that had the key last.
+        earlier: u64,
+        /// The key.
+        key: &'a str,
+    },
+}
+
+/// Why a line is no record.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum LineError {
+    /// It does not follow the grammar.
+    #[error("column {column}: {error}")]
+    Parse {
+        /// Where, in characters from 1.
+        column: usize,
+        /// What is wrong. Its offset counts bytes from the first of the line that is not blank.
+        error: ParseError,
+    },
+    /// It is not UTF-8.
+    #[error("column {column}: not UTF-8")]
+    NotUtf8 {
+        /// Where, in characters from 1.
+        column: usize,
+    },
+    /// It is longer than [`LINE_BYTES_MAX`].
+    #[error("longer than {limit} bytes")]
+    TooLong {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// Its record cannot be stored.
+    #[error(transparent)]
+    Store(StoreError),
+    /// Its record is larger than what is sent to a server.
+    #[error("the record has {len} bytes, the limit is {limit}")]
+    TooLarge {
+        /// Size of the record, in bytes.
+        len: usize,
+        /// The limit, in bytes.
+        limit: usize,
+    },
+}
+
+/// Why a load did not come to its end. What was put stays; loading the file again goes on from
+/// there.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A record could not be put.
+    #[error("line {line} was not loaded")]
+    Put {
+        /// Number of the line, from 1.
+        line: u64,
+        /// Why.
+        source: BrokerError,
+    },
+    /// Group 0 did not note the progress.
+    #[error("the progress could not be noted")]
+    Note {
+        /// Why.
+        source: BrokerError,
+    },
+}
+
+/// What a load did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LoadReport {
+    /// Lines of the file, blank ones included.
+    pub lines: u64,
+    /// Records that were put.
+    pub put: u64,
+    /// Records that were not put since their key was there.
+    pub present: u64,
+    /// Lines that are no records.
+    pub bad_lines: u64,
+    /// Lines whose key a line above had.
+    pub duplicates: u64,
+    /// Lines that an earlier load had done.
+    pub skipped: u64,
+    /// Whether the file had been loaded before, so that nothing was done.
+    pub already_loaded: bool,
+}
+
+impl<T: Transport> Broker<T> {
+    /// Loads the records of the file at `path`, one a line, and tells `on_event` what is worth
+    /// telling. Bad lines are left out.
+    ///
+    /// The file is read twice: once to know it again, once to load it. It must not change
+    /// meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`]; what was put stays.
+    pub async fn load_file(
+        &self,
+        path: &Path,
+        mode: LoadMode,
+        mut on_event: impl FnMut(LoadEvent<'_>),
+    ) -> Result<LoadReport, LoadError> {
+        let fail = |source| LoadError::Read { path: path.to_owned(), source };
+        let owned = path.to_owned();
+        let hashed = tokio::task::spawn_blocking(move || hash_file(&owned)).await;
+        let (file, total) = joined(hashed).map_err(fail)?;
+        let mut load = self.begin_load(file, false).await?;
+        let empty = self.is_empty().await.map_err(|source| LoadError::Note { source })?;
+        if load.finished && mode == LoadMode::Once {
+            if !empty {
+                let (lines, skipped) = (load.lines, load.lines);
+                let report = LoadReport { lines, skipped, ..LoadReport::default() };
+                return Ok(LoadReport { already_loaded: true, ..report });
+            }
+            load = self.begin_load(file, true).await?;
+        }
+        let mine = load.lines == 0 && load.begun_by == self.inner.client;
+        let (condition, skip) = match mode {
+            LoadMode::Reload => (Condition::Always, 0),
+            // Nobody else is loading it, so there is nothing that a line could undo.
+            LoadMode::Once if empty && mine => (Condition::Always, 0),
+            LoadMode::Once => (Condition::IfAbsent, load.lines),
+        };
+        let (sender, mut lines) = mpsc::channel(4);
+        let owned = path.to_owned();
+        let reader = tokio::task::spawn_blocking(move || read_lines(&owned, skip, &sender));
+        let report = LoadReport { skipped: skip, lines: skip, ..Default::default() };
+        let mut loader = Loader {
+            broker: self,
+            condition,
+            total,
+            report,
+            keys: Trie::new(),
+            pending: VecDeque::new(),
+        };
+        let mut noted = skip;
+        while let Some(chunk) = lines.recv().await {
+            for line in chunk {
+                loader.take(line, &mut on_event).await?;
+            }
+            // In a reload the note of the first load stands.
+            if mode == LoadMode::Once && loader.done_lines() >= noted + LINES_A_NOTE {
+                noted = loader.done_lines();
+                self.note(&MetaCommand::AdvanceLoad { file, lines: noted, finished: false })
+                    .await?;
+            }
+        }
+        joined(reader.await).map_err(fail)?;
+        loader.finish_until(0, &mut on_event).await?;
+        let report = loader.report;
+        self.note(&MetaCommand::AdvanceLoad { file, lines: report.lines, finished: true }).await?;
+        Ok(report)
+    }
+
+    async fn begin_load(&self, file: FileHash, anew: bool) -> Result<Load, LoadError> {
+        let client = self.inner.client;
+        match self.note(&MetaCommand::BeginLoad { file, client, anew }).await? {
+            MetaReply::Load(load) => Ok(load),
+            MetaReply::Done | MetaReply::Malformed => {
+                let source = Refusal::Malformed;
+                Err(LoadError::Note {
+                    source: BrokerError::Refused { group: GroupId::META, source },
+                })
+            }
+        }
+    }
+
+    async fn note(&self, command: &MetaCommand) -> Result<MetaReply, LoadError> {
+        let request = Request::Meta(Bytes(message::encode(command)));
+        let deadline = Instant::now() + RECORD_TIME;
+        let routes = &self.inner.routes;
+        let response = routes.ask_leader(GroupId::META, &message::encode(&request), deadline).await;
+        let reply = match response {
+            Ok(Response::Written(Bytes(reply))) => message::decode(&reply).ok(),
+            Ok(_) => None,
+            // What it tells may be told twice.
+            Err(error) => return Err(LoadError::Note { source: error.for_read(GroupId::META) }),
+        };
+        reply.ok_or(LoadError::Note { source: BrokerError::Stopped })
+    }
+}
+
+/// A line of the file.
+struct Line {
+    number: u64,
+    /// Bytes of the file up to its end.
+    end: u64,
+    content: Result<Option<(String, Value)>, LineError>,
+}
+
+/// The lines on their way into the cluster.
+struct Loader<'a, T: Transport> {
+    broker: &'a Broker<T>,
+    condition: Condition,
+    total: u64,
+    report: LoadReport,
+    /// The last line of each key.
+    keys: Trie<u64>,
+    /// Records under way, in order.
+    pending: VecDeque<(u64, u64, Pending<Reply>)>,
+}
+
+impl<T: Transport> Loader<'_, T> {
+    async fn take(
+        &mut self,
+        line: Line,
+        on_event: &mut impl FnMut(LoadEvent<'_>),
+    ) -> Result<(), LoadError> {
+        let number = line.number;
+        self.report.lines = number;
+        let (key, value) = match line.content {
+            Ok(None) => return Ok(()),
+            Ok(Some(record)) => record,
+            Err(error) => {
+                self.bad_line(number, &error, on_event);
+                return Ok(());
+            }
+        };
+        if let Some(earlier) = self.keys.insert(&key, number) {
+            self.report.duplicates += 1;
+            on_event(LoadEvent::DuplicateKey { line: number, earlier, key: &key });
+        }
+        let deadline = Instant::now() + RECORD_TIME;
+        match self.broker.begin_put(&key, value, self.condition, deadline).await {
+            Ok(pending) => self.pending.push_back((number, line.end, pending)),
+            Err(BrokerError::Store(error)) => {
+                self.bad_line(number, &LineError::Store(error), on_event);
+            }
+            Err(BrokerError::CommandTooLarge { len, limit }) => {
+                self.bad_line(number, &LineError::TooLarge { len, limit }, on_event);
+            }
+            Err(source) => return Err(LoadError::Put { line: number, source }),
+        }
+        self.finish_until(WINDOW, on_event).await
+    }
+
+    fn bad_line(&mut self, line: u64, error: &LineError, on_event: &mut impl FnMut(LoadEvent<'_>)) {
+        self.report.bad_lines += 1;
+        on_event(LoadEvent::BadLine { line, error });
+    }
+
+    /// Waits until at most `left` records are under way.
+    async fn finish_until(
+        &mut self,
+        left: usize,
+        on_event: &mut impl FnMut(LoadEvent<'_>),
+    ) -> Result<(), LoadError> {
+        while self.pending.len() > left
+            && let Some((line, bytes, pending)) = self.pending.pop_front()
+        {
+            match finish(pending).await {
+                Ok(_) => self.report.put += 1,
+                Err(BrokerError::Store(StoreError::Conflict { .. })) => self.report.present += 1,
+                Err(source) => return Err(LoadError::Put { line, source }),
+            }
+            on_event(LoadEvent::Progress { bytes, total: self.total });
+        }
+        Ok(())
+    }
+
+    /// Lines from the start of the file of which nothing is under way.
+    fn done_lines(&self) -> u64 {
+        self.pending.front().map_or(self.report.lines, |(line, _, _)| line - 1)
+    }
+}
+
+fn joined<R>(result: Result<io::Result<R>, tokio::task::JoinError>) -> io::Result<R> {
+    result.unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
+/// Hash and size of a file's content.
+fn hash_file(path: &Path) -> io::Result<(FileHash, u64)> {
+    let mut reader = File::open(path)?;
+    let mut hasher = SipHasher13::new_with_keys(HASH_SEED.0, HASH_SEED.1);
+    let mut buffer = vec![0; 1 << 16];
+    let mut total = 0;
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => return Ok((FileHash(hasher.finish128().as_u128()), total)),
+            Ok(read) => {
+                hasher.write(&buffer[..read]);
+                total += read as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Sends the lines after the first `skip`, parsed; ends early when nobody takes them.
+fn read_lines(path: &Path, skip: u64, sender: &mpsc::Sender<Vec<Line>>) -> io::Result<()> {
+    let mut reader = BufReader::with_capacity(1 << 16, File::open(path)?);
+    let mut bytes = Vec::new();
+    let (mut number, mut end) = (0, 0);
+    let mut chunk = Vec::new();
+    loop {
+        bytes.clear();
+        let read = read_line(&mut reader, &mut bytes)?;
+        if read == 0 {
+            let _ = sender.blocking_send(chunk);
+            return Ok(());
+        }
+        number += 1;
+        end += read;
+        if number <= skip {
+            continue;
+        }
+        chunk.push(Line { number, end, content: parse_line(&bytes) });
+        if chunk.len() == LINES_A_MESSAGE
+            && sender.blocking_send(std::mem::take(&mut chunk)).is_err()
+        {
+            return Ok(());
+        }
+    }
+}
+
+/// Reads a line with its end; keeps one byte more of it than a line may have, and gives the number
+/// of bytes that were read.
+fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<u64> {
+    let mut read = 0;
+    loop {
+        let part = reader.fill_buf()?;
+        if part.is_empty() {
+            return Ok(read);
+        }
+        let newline = part.iter().position(|byte| *byte == b'\n');
+        let used = newline.map_or(part.len(), |at| at + 1);
+        let room = (LINE_BYTES_MAX + 1).saturating_sub(line.len());
+        line.extend_from_slice(&part[..used.min(room)]);
+        reader.consume(used);
+        read += used as u64;
+        if newline.is_some() {
+            return Ok(read);
+        }
+    }
+}
+
+/// The record of a line; none on a blank one.
+fn parse_line(bytes: &[u8]) -> Result<Option<(String, Value)>, LineError> {
+    if bytes.len() > LINE_BYTES_MAX {
+        return Err(LineError::TooLong { limit: LINE_BYTES_MAX });
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+        LineError::NotUtf8 { column: valid.chars().count() + 1 }
+    })?;
+    // A byte order mark is what some editors begin a file with.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let line = text.trim();
+    if line.is_empty() {
+        return Ok(None);
+    }
+    let indent = text.len() - text.trim_start().len();
+    parse_record(line).map(Some).map_err(|error| {
+        let before = text.get(..indent + error.offset()).unwrap_or(text);
+        LineError::Parse { column: before.chars().count() + 1, error }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_a_record_or_blank_or_says_where_it_is_wrong() {
+        assert!(matches!(parse_line(b"\"a\":{\"x\":1}\r\n"), Ok(Some((key, _))) if key == "a"));
+        assert!(matches!(parse_line(b" \t\r\n"), Ok(None)));
+        assert!(matches!(parse_line(b"\xef\xbb\xbfa:{}"), Ok(Some((key, _))) if key == "a"));
+        let error = parse_line("  α:{\"x\":}".as_bytes()).unwrap_err();
+        assert!(matches!(error, LineError::Parse { column: 10, .. }), "{error}");
+        let error = parse_line(b"ab\xff").unwrap_err();
+        assert!(matches!(error, LineError::NotUtf8 { column: 3 }), "{error}");
+    }
+
+    #[test]
+    fn a_line_past_the_limit_is_not_kept_whole_and_the_next_one_is_found() {
+        let mut text = vec![b'x'; LINE_BYTES_MAX + 10];
+        text.extend_from_slice(b"\na:{}");
+        let mut reader = BufReader::new(&text[..]);
+        let mut line = Vec::new();
+        assert_eq!(read_line(&mut reader, &mut line).unwrap(), LINE_BYTES_MAX as u64 + 11);
+        assert!(matches!(parse_line(&line), Err(LineError::TooLong { .. })));
+        line.clear();
+        read_line(&mut reader, &mut line).unwrap();
+        assert_eq!(line, b"a:{}");
+    }
+}

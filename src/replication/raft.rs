@@ -1,0 +1,343 @@
+//! One replica of one group, on openraft. Nothing outside this module and its children names
+//! openraft, and none of its types reaches a public signature, a frame or a disk: messages and
+//! entries have encodings of our own ([`wire`]), so that an upgrade of the library cannot change
+//! what is stored or sent.
+//!
+//! A group is a replicated log with a [`StateMachine`] at its end. Votes, commitment, read barriers
+//! and elections are openraft's; the log's storage, the state and the network are ours:
+//!
+//! | part | module |
+//! |---|---|
+//! | entries in memory, behind the seam where a log on disk goes | [`storage`] |
+//! | the state, its snapshots, and what has been applied | [`machine`] |
+//! | requests to the other replicas, over a transport | [`network`] |
+//! | the encoding of messages | [`wire`] |
+//!
+//! Two facts shape the callers. A leader by name need not be ready: just after an election it
+//! refuses proposals without naming another, so callers try again after a pause. And a proposal
+//! has no time limit of its own: it may be applied long after its caller gave up, which is why
+//! [`Group::propose`] tells [`GroupError::Unknown`] from a refusal.
+//!
+//! Source: Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm" (2014), with
+//! pre-vote and leadership transfer from Ongaro's thesis (sections 9.6 and 3.10), and reads by read
+//! index (section 6.4).
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLockReadGuard};
+use std::time::Duration;
+
+use openraft::async_runtime::WatchReceiver;
+use openraft::error::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError};
+use openraft::{Raft, ReadPolicy, SnapshotPolicy};
+use thiserror::Error;
+use tokio::time::Instant;
+
+use crate::replication::message::{Addresses, Position};
+use crate::replication::{DecodeError, GroupId, ServerId};
+use crate::transport::Transport;
+
+mod machine;
+mod network;
+mod storage;
+mod wire;
+
+use machine::Machine;
+use network::Network;
+pub(crate) use network::Peers;
+use storage::MemoryLog;
+
+/// A deterministic state machine at the end of a group's log.
+pub(crate) trait StateMachine: Default + fmt::Debug + Send + Sync + 'static {
+    /// Applies the entry at `index` and gives the response for its proposer. Every replica gets
+    /// the same entries in the same order, and has to come to the same state and response: no
+    /// clock, no randomness, no failure.
+    fn apply(&mut self, index: u64, payload: &[u8]) -> Vec<u8>;
+
+    /// The whole state, encoded.
+    fn snapshot(&self) -> Vec<u8>;
+
+    /// Replaces the state by an encoded one.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`]; the state is as it was.
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), DecodeError>;
+}
+
+/// What an entry of a log carries; opaque to the consensus. Shared, since an entry is kept in the
+/// log while it is sent to several replicas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Payload(pub(crate) Arc<[u8]>);
+
+impl fmt::Display for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
+openraft::declare_raft_types!(
+    /// The types of every group.
+    pub(crate) Types:
+        D = Payload,
+        R = Vec<u8>,
+        NodeId = u64,
+        Node = (),
+);
+
+/// How long elections and heartbeats take. The defaults suit servers on one network: a leader that
+/// died is replaced within two seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// How often a leader tells its followers that it lives.
+    pub heartbeat: Duration,
+    /// A follower that has heard nothing for a random time between these two stands for election.
+    pub election_min: Duration,
+    /// See `election_min`. Also how long a leader believes in itself without hearing from a
+    /// majority.
+    pub election_max: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_millis(150),
+            election_min: Duration::from_millis(500),
+            election_max: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Entries after which a snapshot is made and the log before it is dropped, by default.
+pub(crate) const SNAPSHOT_ENTRIES: u64 = 5_000;
+
+/// How long another replica may take to install a snapshot that has arrived.
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why a group did not do what it was asked.
+#[derive(Debug, Error)]
+pub(crate) enum GroupError {
+    /// Another replica leads, if any does. Nothing was proposed.
+    #[error("this replica does not lead the group")]
+    NotLeader(Option<ServerId>),
+    /// No majority answered in time, or the leader changed meanwhile. What was proposed may still
+    /// be applied.
+    #[error("what became of the proposal is not known")]
+    Unknown,
+    /// The group has stopped on this server, by request or after a failure.
+    #[error("the group has stopped")]
+    Stopped,
+}
+
+/// One replica of a group, on this server.
+pub(crate) struct Group<S: StateMachine> {
+    id: GroupId,
+    raft: Raft<Types, Machine<S>>,
+    machine: Machine<S>,
+}
+
+impl<S: StateMachine> Clone for Group<S> {
+    fn clone(&self) -> Self {
+        Self { id: self.id, raft: self.raft.clone(), machine: self.machine.clone() }
+    }
+}
+
+impl<S: StateMachine> fmt::Debug for Group<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl<S: StateMachine> Group<S> {
+    /// Starts an empty replica of group `id` on the server that `peers` names.
+    ///
+    /// # Errors
+    ///
+    /// [`GroupError::Stopped`] if openraft refuses to start.
+    pub(crate) async fn start<T: Transport>(
+        id: GroupId,
+        peers: Arc<Peers<T>>,
+        timing: Timing,
+        snapshot_entries: u64,
+    ) -> Result<Self, GroupError> {
+        // Entries that stay in the log behind a snapshot, for followers that lag a little.
+        let kept = snapshot_entries / 4;
+        let config = openraft::Config {
+            cluster_name: id.to_string(),
+            heartbeat_interval: millis(timing.heartbeat),
+            election_timeout_min: millis(timing.election_min),
+            election_timeout_max: millis(timing.election_max),
+            install_snapshot_timeout: millis(SNAPSHOT_TIMEOUT),
+            snapshot_policy: SnapshotPolicy::LogsSinceLast(snapshot_entries),
+            max_in_snapshot_log_to_keep: kept,
+            replication_lag_threshold: snapshot_entries + kept,
+            enable_pre_vote: Some(true),
+            ..openraft::Config::default()
+        };
+        let config = Arc::new(config.validate().map_err(|_| GroupError::Stopped)?);
+        let machine = Machine::new();
+        let server = peers.server();
+        let network = Network::new(peers, id);
+        let raft =
+            Raft::new(server.0, config, network, MemoryLog::default(), machine.clone()).await;
+        Ok(Self { id, raft: raft.map_err(|_| GroupError::Stopped)?, machine })
+    }
+
+    /// Begins the group's log with these voters, unless it has begun. The same voters have to be
+    /// given wherever this is called for a group.
+    pub(crate) async fn initialize(&self, voters: &[ServerId]) -> Result<(), GroupError> {
+        let members: BTreeSet<u64> = voters.iter().map(|server| server.0).collect();
+        match self.raft.initialize(members).await {
+            // A log that has begun is what was asked for.
+            Ok(()) | Err(RaftError::APIError(_)) => Ok(()),
+            Err(RaftError::Fatal(_)) => Err(GroupError::Stopped),
+        }
+    }
+
+    /// Proposes an entry and waits until it is committed and applied here; gives what the state
+    /// machine answered.
+    ///
+    /// # Errors
+    ///
+    /// [`GroupError`]; only after [`GroupError::Unknown`] may the entry still be applied.
+    pub(crate) async fn propose(
+        &self,
+        payload: Vec<u8>,
+        deadline: Instant,
+    ) -> Result<Vec<u8>, GroupError> {
+        let write = self.raft.client_write(Payload(payload.into()));
+        match tokio::time::timeout_at(deadline, write).await {
+            Err(_) => Err(GroupError::Unknown),
+            Ok(Ok(response)) => Ok(response.data),
+            Ok(Err(RaftError::Fatal(_))) => Err(GroupError::Stopped),
+            Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward)))) => {
+                Err(not_leader(&forward))
+            }
+            // This replica dropped the entry for another leader's log; others may have kept it.
+            Ok(Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_)))) => {
+                Err(GroupError::Unknown)
+            }
+            // These cannot come of a plain write.
+            Ok(Err(RaftError::APIError(
+                ClientWriteError::ChangeMembershipError(_)
+                | ClientWriteError::PreconditionFailed(_),
+            ))) => Err(GroupError::NotLeader(None)),
+        }
+    }
+
+    /// Waits until this replica has applied every write that was acknowledged before the call, and
+    /// is sure that it led when it was made.
+    pub(crate) async fn read_barrier(&self, deadline: Instant) -> Result<(), GroupError> {
+        let barrier = self.raft.ensure_linearizable(ReadPolicy::ReadIndex);
+        match tokio::time::timeout_at(deadline, barrier).await {
+            Err(_) => Err(GroupError::Unknown),
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(RaftError::Fatal(_))) => Err(GroupError::Stopped),
+            Ok(Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward)))) => {
+                Err(not_leader(&forward))
+            }
+            Ok(Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)))) => {
+                Err(GroupError::NotLeader(None))
+            }
+        }
+    }
+
+    /// The state as applied so far, and how far that is. Nothing is applied while it is held.
+    pub(crate) fn applied(&self) -> Applied<'_, S> {
+        Applied { guard: self.machine.read() }
+    }
+
+    /// Answers a message of another replica of this group.
+    pub(crate) async fn answer(&self, message: &[u8]) -> Result<Vec<u8>, DecodeError> {
+        wire::answer(&self.raft, &self.machine, message).await
+    }
+
+    /// The leader as this replica sees it.
+    pub(crate) fn leader(&self) -> Option<ServerId> {
+        self.raft.metrics().borrow_watched().current_leader.map(ServerId)
+    }
+
+    /// Waits until the leader, as this replica sees it, is another one than `known`.
+    pub(crate) async fn leader_changed(&self, known: Option<ServerId>) -> Option<ServerId> {
+        let mut metrics = self.raft.metrics();
+        loop {
+            let leader = metrics.borrow_watched().current_leader.map(ServerId);
+            if leader != known || metrics.changed().await.is_err() {
+                return leader;
+            }
+        }
+    }
+
+    /// Hands leadership to another voter, if this replica leads: to the one heard from last.
+    /// Returns once another leads, or at the deadline.
+    pub(crate) async fn hand_over(&self, deadline: Instant) {
+        let me = ServerId(*self.raft.node_id());
+        let heir = {
+            let metrics = self.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            if metrics.current_leader != Some(me.0) {
+                return;
+            }
+            let heartbeats = metrics.heartbeat.as_ref();
+            heartbeats.and_then(|heard| {
+                let followers = heard.iter().filter(|(id, at)| **id != me.0 && at.is_some());
+                followers.max_by_key(|(_, at)| **at).map(|(id, _)| *id)
+            })
+        };
+        let Some(heir) = heir else { return };
+        if self.raft.trigger().transfer_leader(heir).await.is_ok() {
+            let _ = tokio::time::timeout_at(deadline, self.leader_changed(Some(me))).await;
+        }
+    }
+
+    /// Stops the replica's tasks.
+    pub(crate) async fn stop(&self) {
+        // A group that failed has stopped already.
+        let _ = self.raft.shutdown().await;
+    }
+}
+
+/// The applied state of a replica, held still.
+pub(crate) struct Applied<'a, S: StateMachine> {
+    guard: RwLockReadGuard<'a, machine::State<S>>,
+}
+
+impl<S: StateMachine> Applied<'_, S> {
+    /// The state.
+    pub(crate) fn state(&self) -> &S {
+        &self.guard.content
+    }
+
+    /// How far the log is applied in it.
+    pub(crate) fn position(&self) -> Position {
+        let last = self.guard.last.as_ref();
+        last.map_or_else(Position::default, |id| Position {
+            term: id.leader_id.term,
+            index: id.index,
+        })
+    }
+}
+
+fn not_leader(forward: &ForwardToLeader<Types>) -> GroupError {
+    GroupError::NotLeader(forward.leader_id.map(ServerId))
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The addresses of a map, shared by the groups of a server and replaced as a whole.
+#[derive(Debug, Default)]
+pub(crate) struct AddressBook(std::sync::RwLock<Addresses>);
+
+impl AddressBook {
+    /// The address of a server.
+    pub(crate) fn get(&self, server: ServerId) -> Option<String> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&server).cloned()
+    }
+
+    /// Takes over the addresses of a newer map.
+    pub(crate) fn update(&self, addresses: &Addresses) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).extend(addresses.clone());
+    }
+}

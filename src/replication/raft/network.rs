@@ -1,0 +1,284 @@
+//! The way from one replica of a group to another: messages in frames, over the server's transport.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::error::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::RPCOption;
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderError,
+    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use openraft::type_config::alias::{SnapshotOf, VoteOf};
+use openraft::{AnyError, OptionalSend, RaftNetworkFactory, RaftNetworkV2};
+use tokio::time::Instant;
+
+use super::machine::SnapshotData;
+use super::wire::{self, RaftRequest, RaftResponse};
+use super::{AddressBook, Types};
+use crate::replication::message::{self, Bytes, Request, Response};
+use crate::replication::{GroupId, ServerId};
+use crate::transport::Transport;
+
+/// Bytes of a snapshot that go in one frame.
+const SNAPSHOT_PART_BYTES: usize = 1 << 20;
+
+/// How long a part may take to arrive. Short, so that a server that comes back is not kept waiting
+/// for the end of a part that was lost.
+const PART_TIME: Duration = Duration::from_secs(1);
+
+/// How a server reaches the others.
+#[derive(Debug)]
+pub(crate) struct Peers<T> {
+    server: ServerId,
+    transport: T,
+    addresses: AddressBook,
+}
+
+impl<T: Transport> Peers<T> {
+    pub(crate) fn new(server: ServerId, transport: T) -> Self {
+        Self { server, transport, addresses: AddressBook::default() }
+    }
+
+    /// The server that reaches out.
+    pub(crate) fn server(&self) -> ServerId {
+        self.server
+    }
+
+    /// Where the others are.
+    pub(crate) fn addresses(&self) -> &AddressBook {
+        &self.addresses
+    }
+
+    /// Sends `request` to server `to`.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError`] if its address is not known, it does not answer, or answers nonsense.
+    pub(crate) async fn call(
+        &self,
+        to: ServerId,
+        request: &Request,
+        deadline: Instant,
+    ) -> Result<Response, PeerError> {
+        let address = self.addresses.get(to).ok_or(PeerError::NoAddress)?;
+        let frame = message::encode(request);
+        let response = self.transport.call(&address, frame, deadline).await?;
+        Ok(message::decode(&response)?)
+    }
+}
+
+/// Why another server gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PeerError {
+    /// No map names its address.
+    #[error("the address of the server is not known")]
+    NoAddress,
+    /// It cannot be reached, or did not answer in time.
+    #[error(transparent)]
+    Transport(#[from] crate::transport::TransportError),
+    /// Its answer is malformed.
+    #[error(transparent)]
+    Decode(#[from] crate::replication::DecodeError),
+}
+
+/// Makes the connections of one group.
+pub(super) struct Network<T> {
+    peers: Arc<Peers<T>>,
+    group: GroupId,
+}
+
+impl<T> Network<T> {
+    pub(super) fn new(peers: Arc<Peers<T>>, group: GroupId) -> Self {
+        Self { peers, group }
+    }
+}
+
+impl<T: Transport> RaftNetworkFactory<Types> for Network<T> {
+    type Network = Connection<T>;
+
+    async fn new_client(&mut self, target: u64, _node: &()) -> Connection<T> {
+        let peers = Arc::clone(&self.peers);
+        Connection { peers, group: self.group, target: ServerId(target) }
+    }
+}
+
+/// From one group on this server to its replica on another.
+pub(super) struct Connection<T> {
+    peers: Arc<Peers<T>>,
+    group: GroupId,
+    target: ServerId,
+}
+
+impl<T: Transport> Connection<T> {
+    async fn ask(&self, request: &RaftRequest, wait: Duration) -> Result<RaftResponse, Failure> {
+        let request = Request::Raft {
+            to: self.target,
+            group: self.group,
+            message: Bytes(message::encode(request)),
+        };
+        let answer = self.peers.call(self.target, &request, Instant::now() + wait).await;
+        match answer.map_err(Failure::new)? {
+            Response::Raft(Bytes(response)) => message::decode(&response).map_err(Failure::new),
+            other => Err(Failure::new(io::Error::other(format!("{other:?}")))),
+        }
+    }
+}
+
+/// A message that got no useful answer.
+struct Failure(AnyError);
+
+impl Failure {
+    fn new<E: std::error::Error + 'static>(error: E) -> Self {
+        Self(AnyError::new(&error))
+    }
+
+    fn unexpected(response: &impl fmt::Debug) -> Self {
+        Self::new(io::Error::other(format!("unexpected answer {response:?}")))
+    }
+}
+
+impl From<Failure> for RPCError<Types> {
+    // `Unreachable` makes openraft pause before it tries again.
+    fn from(failure: Failure) -> Self {
+        RPCError::Unreachable(Unreachable::new(&failure.0))
+    }
+}
+
+impl From<Failure> for StreamingError<Types> {
+    fn from(failure: Failure) -> Self {
+        StreamingError::Network(NetworkError::new(&failure.0))
+    }
+}
+
+impl<T: Transport> RaftNetworkV2<Types> for Connection<T> {
+    type SnapshotData = SnapshotData;
+
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<Types>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
+        let (request, cut) = wire::append_request(&rpc);
+        match self.ask(&request, option.soft_ttl()).await? {
+            RaftResponse::Appended if cut.is_some() => {
+                Ok(AppendEntriesResponse::PartialSuccess(cut))
+            }
+            RaftResponse::Appended => Ok(AppendEntriesResponse::Success),
+            RaftResponse::AppendedUpTo(last) => {
+                Ok(AppendEntriesResponse::PartialSuccess(last.map(Into::into)))
+            }
+            RaftResponse::Conflict => Ok(AppendEntriesResponse::Conflict),
+            RaftResponse::HigherVote(vote) => Ok(AppendEntriesResponse::HigherVote(vote.into())),
+            other => Err(Failure::unexpected(&other).into()),
+        }
+    }
+
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest<Types>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        self.ask_for_vote(rpc, false, &option).await
+    }
+
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<Types>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        self.ask_for_vote(rpc, true, &option).await
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: VoteOf<Types>,
+        snapshot: SnapshotOf<Types, SnapshotData>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        option: RPCOption,
+    ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+        let sending = self.send_snapshot(vote, snapshot, option.soft_ttl());
+        tokio::select! {
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            sent = sending => sent.map_err(Into::into),
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        rpc: TransferLeaderRequest<Types>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<Types>, RPCError<Types>> {
+        let request = RaftRequest::Transfer {
+            from: rpc.from_leader().into(),
+            to: *rpc.to_node_id(),
+            last: rpc.last_log_id().map(Into::into),
+        };
+        match self.ask(&request, option.soft_ttl()).await? {
+            RaftResponse::Transferred(true) => Ok(Ok(())),
+            RaftResponse::Transferred(false) => Ok(Err(TransferLeaderError::LogNotFlushed {
+                expected: rpc.last_log_id().copied(),
+                actual: None,
+            })),
+            other => Err(Failure::unexpected(&other).into()),
+        }
+    }
+}
+
+impl<T: Transport> Connection<T> {
+    async fn ask_for_vote(
+        &self,
+        rpc: VoteRequest<Types>,
+        pre: bool,
+        option: &RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        let request = RaftRequest::Vote {
+            vote: (&rpc.vote).into(),
+            last: rpc.last_log_id.as_ref().map(Into::into),
+            transfer: rpc.leadership_transfer,
+            pre,
+        };
+        match self.ask(&request, option.soft_ttl()).await? {
+            RaftResponse::Vote { vote, granted, last } => {
+                let vote: VoteOf<Types> = vote.into();
+                Ok(VoteResponse::new(vote, last.map(Into::into), granted))
+            }
+            other => Err(Failure::unexpected(&other).into()),
+        }
+    }
+
+    async fn send_snapshot(
+        &self,
+        vote: VoteOf<Types>,
+        snapshot: SnapshotOf<Types, SnapshotData>,
+        wait: Duration,
+    ) -> Result<SnapshotResponse<Types>, Failure> {
+        let data = &snapshot.snapshot;
+        let offsets = (0..data.len().max(1)).step_by(SNAPSHOT_PART_BYTES);
+        for offset in offsets {
+            let end = data.len().min(offset + SNAPSHOT_PART_BYTES);
+            let request = RaftRequest::SnapshotPart {
+                vote: (&vote).into(),
+                meta: (&snapshot.meta).into(),
+                offset: offset as u64,
+                part: Bytes(data[offset..end].to_vec()),
+            };
+            match self.ask(&request, PART_TIME.min(wait)).await? {
+                RaftResponse::PartReceived => {}
+                other => return Err(Failure::unexpected(&other)),
+            }
+        }
+        let request = RaftRequest::InstallSnapshot {
+            vote: (&vote).into(),
+            meta: (&snapshot.meta).into(),
+            len: data.len() as u64,
+        };
+        match self.ask(&request, wait).await? {
+            RaftResponse::Installed { vote } => Ok(SnapshotResponse::new(vote.into())),
+            other => Err(Failure::unexpected(&other)),
+        }
+    }
+}

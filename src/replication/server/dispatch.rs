@@ -1,0 +1,224 @@
+//! From a frame to its answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::Shared;
+use crate::parser::Command;
+use crate::replication::message::{
+    self, Bytes, Freshness, Identity, Read, Refusal, Request, Response,
+};
+use crate::replication::meta::MetaCommand;
+use crate::replication::raft::{Group, GroupError, StateMachine};
+use crate::replication::shard::{Batch, Shard};
+use crate::replication::{GroupId, ShardId};
+use crate::store::{Record, ScanPage};
+use crate::transport::{BoxFuture, FRAME_BYTES_MAX, Frame, Handler, Transport};
+use crate::value::Value;
+
+/// How long a request may wait for its group.
+const GROUP_TIME: Duration = Duration::from_secs(5);
+
+/// Bytes of answers after which a response goes without the rest; the broker asks again for them.
+const ANSWER_BYTES_MAX: usize = 4 << 20;
+
+/// What the transport calls: the server behind a frame.
+pub(super) struct Dispatch<T: Transport>(pub(super) Arc<Shared<T>>);
+
+impl<T: Transport> Handler for Dispatch<T> {
+    fn handle(&self, peer: &str, request: Frame) -> BoxFuture<'static, Frame> {
+        let shared = Arc::clone(&self.0);
+        let peer = peer.to_owned();
+        Box::pin(async move {
+            let response = match message::decode::<Request>(&request) {
+                Ok(request) => shared.answer(&peer, request).await,
+                Err(error) => {
+                    tracing::warn!(%peer, %error, "refused a request");
+                    Response::Refused(Refusal::Malformed)
+                }
+            };
+            let frame = message::encode(&response);
+            if frame.len() <= FRAME_BYTES_MAX as usize {
+                return frame;
+            }
+            let len = frame.len() as u64;
+            message::encode(&Response::Refused(Refusal::AnswerTooLarge { len }))
+        })
+    }
+}
+
+impl<T: Transport> Shared<T> {
+    async fn answer(self: &Arc<Self>, peer: &str, request: Request) -> Response {
+        match request {
+            Request::Identify => Response::Identity(Box::new(self.identity())),
+            Request::Found(plan) => {
+                let shared = Arc::clone(self);
+                to_the_end(async move {
+                    let founded = shared.found(plan).await;
+                    founded.err().unwrap_or_else(|| Response::Identity(Box::new(shared.identity())))
+                })
+                .await
+            }
+            Request::Host { map, group, initialize } => {
+                let shared = Arc::clone(self);
+                to_the_end(async move {
+                    let hosted = shared.host(&map, group, initialize).await;
+                    hosted.map_or_else(Response::Refused, |()| Response::Done)
+                })
+                .await
+            }
+            Request::Write { shard, batch } => self.write(peer, shard, batch).await,
+            Request::Read { shard, freshness, reads } => {
+                self.read(peer, shard, freshness, &reads).await
+            }
+            Request::Meta(command) => self.change_meta(command).await,
+            Request::Raft { to, group, message } => {
+                if to != self.id() {
+                    return Response::Refused(Refusal::OtherServer);
+                }
+                self.replicate(group, &message.0).await
+            }
+        }
+    }
+
+    fn identity(&self) -> Identity {
+        let map = self.meta().and_then(|meta| meta.applied().state().map.clone());
+        Identity { server: self.id(), plan: self.map().clone(), map }
+    }
+
+    async fn write(&self, peer: &str, shard: ShardId, batch: Bytes) -> Response {
+        let Some(group) = self.shard(shard) else { return Response::NotHere };
+        // Only what every replica can decode may enter the log.
+        match message::decode::<Batch>(&batch.0) {
+            Ok(batch) => log_writes(peer, &batch.commands),
+            Err(_) => return Response::Refused(Refusal::Malformed),
+        }
+        propose(&group, batch).await
+    }
+
+    pub(super) async fn change_meta(&self, command: Bytes) -> Response {
+        let Some(group) = self.meta() else { return Response::NotHere };
+        if message::decode::<MetaCommand>(&command.0).is_err() {
+            return Response::Refused(Refusal::Malformed);
+        }
+        let response = propose(&group, command).await;
+        self.meta_changed.notify_one();
+        response
+    }
+
+    async fn read(
+        &self,
+        peer: &str,
+        shard: ShardId,
+        freshness: Freshness,
+        reads: &[Read],
+    ) -> Response {
+        let Some(group) = self.shard(shard) else { return Response::NotHere };
+        log_reads(peer, reads);
+        match freshness {
+            Freshness::Stale => {}
+            Freshness::Linearizable => {
+                if let Err(error) = group.read_barrier(Instant::now() + GROUP_TIME).await {
+                    return refused_by_group(&error);
+                }
+            }
+        }
+        answers(&group, reads)
+    }
+
+    async fn replicate(&self, group: GroupId, message: &[u8]) -> Response {
+        let answered = match group.shard() {
+            None => match self.meta() {
+                Some(group) => group.answer(message).await,
+                None => return Response::NotHere,
+            },
+            Some(shard) => match self.shard(shard) {
+                Some(group) => group.answer(message).await,
+                None => return Response::NotHere,
+            },
+        };
+        match answered {
+            Ok(answer) => Response::Raft(Bytes(answer)),
+            Err(_) => Response::Refused(Refusal::Malformed),
+        }
+    }
+}
+
+/// Runs `work` in a task of its own: a request's future is dropped with its connection, and a
+/// replica that was started and then forgotten would be a second voter in this server's name.
+async fn to_the_end(work: impl Future<Output = Response> + Send + 'static) -> Response {
+    tokio::spawn(work).await.unwrap_or(Response::Refused(Refusal::Stopping))
+}
+
+async fn propose<S: StateMachine>(group: &Group<S>, payload: Bytes) -> Response {
+    match group.propose(payload.0, Instant::now() + GROUP_TIME).await {
+        Ok(response) => Response::Written(Bytes(response)),
+        Err(error) => refused_by_group(&error),
+    }
+}
+
+fn refused_by_group(error: &GroupError) -> Response {
+    match error {
+        GroupError::NotLeader(leader) => Response::NotLeader(*leader),
+        GroupError::Unknown => Response::Unknown,
+        GroupError::Stopped => Response::Refused(Refusal::Stopping),
+    }
+}
+
+/// An [`Answer`](message::Answer) that borrows, with the same encoding: documents are encoded from
+/// where they lie.
+#[derive(Debug, Serialize)]
+enum AnswerRef<'a> {
+    Record(Option<&'a Record>),
+    Value(Option<&'a Value>),
+    Page(ScanPage),
+    Count(u64),
+}
+
+/// The answers to as many of the reads as go into one response, at least one.
+fn answers(group: &Group<Shard>, reads: &[Read]) -> Response {
+    let applied = group.applied();
+    let documents = &applied.state().documents;
+    let mut answers = Vec::with_capacity(reads.len());
+    let mut bytes = 0;
+    for read in reads {
+        let answer = match read {
+            Read::Get(key) => AnswerRef::Record(documents.get(key)),
+            Read::Query(path) => AnswerRef::Value(documents.query(path)),
+            Read::Scan { prefix, page } => AnswerRef::Page(documents.scan(prefix, page)),
+            Read::Count => AnswerRef::Count(documents.len() as u64),
+        };
+        let answer = message::encode(&answer);
+        bytes += answer.len();
+        if bytes > ANSWER_BYTES_MAX && !answers.is_empty() {
+            break;
+        }
+        answers.push(Bytes(answer));
+    }
+    Response::Answers { applied: applied.position(), answers }
+}
+
+fn log_writes(peer: &str, commands: &[Command]) {
+    for command in commands {
+        match command {
+            Command::Put { key, .. } => tracing::debug!("[{peer} | PUT] {key}"),
+            Command::Delete { key } => tracing::debug!("[{peer} | DELETE] {key}"),
+            Command::Get { key } => tracing::debug!("[{peer} | GET] {key}"),
+            Command::Query { path } => tracing::debug!("[{peer} | QUERY] {path}"),
+        }
+    }
+}
+
+fn log_reads(peer: &str, reads: &[Read]) {
+    for read in reads {
+        match read {
+            Read::Get(key) => tracing::debug!("[{peer} | GET] {key}"),
+            Read::Query(path) => tracing::debug!("[{peer} | QUERY] {path}"),
+            Read::Scan { prefix, .. } => tracing::debug!("[{peer} | SCAN] {prefix}"),
+            Read::Count => tracing::debug!("[{peer} | COUNT]"),
+        }
+    }
+}
