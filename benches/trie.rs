@@ -5,12 +5,10 @@
 //! `KEYS=1000000 cargo bench --bench trie` measures another size.
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use rand::SeedableRng;
-use rand::rngs::StdRng;
-use rand::seq::SliceRandom;
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::ops::Bound;
+use triekv::generator::keys;
 use triekv::trie::Trie;
 
 type Anchor = BTreeMap<Box<[u8]>, u64>;
@@ -20,9 +18,7 @@ const SEED: u64 = 42;
 
 /// The keys of all benches, in the order in which they are inserted: `n` of them, all different.
 fn keys(n: usize) -> Vec<Vec<u8>> {
-    let mut keys: Vec<_> = (0..n).map(|i| format!("person{i}").into_bytes()).collect();
-    keys.shuffle(&mut StdRng::seed_from_u64(SEED));
-    keys
+    keys::shuffled(keys::persons(n as u64).map(String::into_bytes), SEED).collect()
 }
 
 struct Workload {
@@ -42,8 +38,7 @@ impl Workload {
     fn new() -> Self {
         let n = std::env::var("KEYS").map_or(10_000, |n| n.parse().expect("KEYS is a number"));
         let keys = keys(n);
-        let mut probes = keys.clone();
-        probes.shuffle(&mut StdRng::seed_from_u64(SEED + 1));
+        let probes: Vec<_> = keys::shuffled(keys.iter().cloned(), SEED + 1).collect();
         let misses = probes.iter().map(|key| changed_at_the_end(key)).collect();
         let prefixes = probes
             .iter()

@@ -6,5 +6,7 @@ mod cluster;
 mod create_data;
 mod grammar;
 mod layers;
+#[cfg(all(feature = "cluster", feature = "generator"))]
+mod programs;
 #[cfg(feature = "cluster")]
 mod transport;

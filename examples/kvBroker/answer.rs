@@ -1,0 +1,107 @@
+//! What a line of the prompt is answered with.
+
+use triekv::parser::{Command, ParseError, ParseErrorKind, parse_command};
+use triekv::{Broker, BrokerError, Path, Transport, Value};
+
+use crate::failure::failed;
+
+const NOT_ENOUGH: &str =
+    "[WARNING] Not enough servers to support replication! Please restart the servers!";
+const NO_DELETE: &str =
+    "[WARNING] Cannot perform delete operation. One or more servers are unavailable!";
+
+/// The answer to a line that is not blank, without its end.
+pub(crate) async fn answer<T: Transport>(broker: &Broker<T>, line: &str) -> String {
+    let payload = line.split_once([' ', '\t']).map_or("", |(_, payload)| payload.trim_start());
+    match parse_command(line) {
+        Ok(Command::Get { key }) => get(broker, payload, &key).await,
+        Ok(Command::Query { path }) => query(broker, payload, &path).await,
+        Ok(Command::Put { key, value, .. }) => match broker.put(&key, value).await {
+            Ok(_) => "CREATED".to_owned(),
+            Err(error) => not_written(&error, NOT_ENOUGH),
+        },
+        Ok(Command::Delete { key }) => match broker.delete(&key).await {
+            Ok(true) => format!("{payload} : DELETED"),
+            Ok(false) => format!("{payload} : IS NOT ROOT KEY"),
+            Err(error) => not_written(&error, NO_DELETE),
+        },
+        Err(error) => not_parsed(line, payload, &error),
+    }
+}
+
+async fn get<T: Transport>(broker: &Broker<T>, payload: &str, key: &str) -> String {
+    match broker.get(key).await {
+        Err(error) if error.is_degraded() => {
+            let stale = broker.get_stale(key).await.map(|stale| stale.answer);
+            warned(broker, payload, stale.map(|record| record.map(|record| record.value)))
+        }
+        answer => found(payload, answer.map(|record| record.map(|record| record.value))),
+    }
+}
+
+async fn query<T: Transport>(broker: &Broker<T>, payload: &str, path: &Path) -> String {
+    match broker.query_path(path).await {
+        Err(error) if error.is_degraded() => {
+            let stale = broker.query_path_stale(path).await;
+            warned(broker, payload, stale.map(|stale| stale.answer))
+        }
+        answer => found(payload, answer),
+    }
+}
+
+fn found(payload: &str, answer: Result<Option<Value>, BrokerError>) -> String {
+    match answer {
+        Ok(Some(value)) => format!("{payload} : {value}"),
+        Ok(None) => format!("{payload} : NOT FOUND"),
+        // Not NOT FOUND: the record may be on one of the servers that are down.
+        Err(BrokerError::Unavailable { .. }) => {
+            format!("{payload} : UNAVAILABLE (no copy can be reached)")
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+/// The answer of the copies that are left, after a warning.
+fn warned<T: Transport>(
+    broker: &Broker<T>,
+    payload: &str,
+    answer: Result<Option<Value>, BrokerError>,
+) -> String {
+    let lost = lost_majority(broker.voters());
+    let answer = found(payload, answer);
+    format!("[WARNING] Data may be inconsistent. {lost} or more servers are unavailable!\n{answer}")
+}
+
+/// The fewest of a record's servers whose loss leaves no majority.
+fn lost_majority(voters: usize) -> usize {
+    voters - voters / 2
+}
+
+fn not_written(error: &BrokerError, refusal: &str) -> String {
+    const UNKNOWN: &str = "The outcome is unknown: read before you retry.";
+    match error {
+        BrokerError::NoMajority { .. } | BrokerError::NoLeader { .. } => refusal.to_owned(),
+        BrokerError::Unknown { no_majority: true, .. } => format!("{refusal} {UNKNOWN}"),
+        error if error.is_ambiguous() => format!("[WARNING] {UNKNOWN}"),
+        error => failed(error),
+    }
+}
+
+fn not_parsed(line: &str, payload: &str, error: &ParseError) -> String {
+    let kind = error.kind();
+    match kind {
+        ParseErrorKind::MissingPayload | ParseErrorKind::MissingValue => format!("[Error] {kind}"),
+        ParseErrorKind::UnknownCommand => {
+            format!("[INFO] {kind}\n[INFO] Supported types: PUT | GET | QUERY | DELETE")
+        }
+        // No value has such a place.
+        ParseErrorKind::EmptyStep => format!("{payload} : NOT FOUND"),
+        _ => {
+            let position = error.position_in_value(line).unwrap_or_else(|| {
+                let start = line.len() - payload.len();
+                line.get(start..error.offset()).map_or(0, |before| before.chars().count())
+            });
+            format!("[Error | Invalid data format] Failed at pos {position} - {kind}")
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Finding the cluster, and what to say of it.
+
+use std::io::{self, Write};
+
+use triekv::replication::{ConnectError, Unreached};
+use triekv::{Broker, TcpTransport, Transport, TransportError};
+
+use crate::failure::{errno, failed};
+use crate::server_file::ServerAddress;
+
+/// The cluster of the servers, with `copies` copies if it has to be founded. Names the servers
+/// that cannot be reached.
+pub(crate) async fn connect(
+    servers: &[ServerAddress],
+    copies: usize,
+) -> io::Result<Result<Broker<TcpTransport>, ConnectError>> {
+    let builder = Broker::builder(TcpTransport::default());
+    let addresses = servers.iter().map(ServerAddress::joined);
+    let connected = builder.servers(addresses).copies(copies).connect().await;
+    let unreached = match &connected {
+        Ok(broker) => broker.unreached(),
+        Err(ConnectError::TooFewServers { unreached, .. }) => unreached,
+        Err(_) => &[],
+    };
+    for unreached in unreached {
+        let server = servers.iter().find(|server| server.joined() == unreached.address);
+        let server = server.map_or_else(|| unreached.address.clone(), ToString::to_string);
+        writeln!(io::stdout(), "{}", reason(unreached, &server))?;
+    }
+    Ok(connected)
+}
+
+/// `[Errno 111] Connection refused 127.0.0.1 : 9000`
+fn reason(unreached: &Unreached, server: &str) -> String {
+    match unreached.transport_error() {
+        Some(TransportError::Refused { source, .. }) => format!("{} {server}", errno(source)),
+        Some(TransportError::ConnectTimeout { .. } | TransportError::DeadlineExceeded { .. }) => {
+            format!("[Errno 110] Connection timed out {server}")
+        }
+        // These name the server.
+        Some(error) => failed(error),
+        None => format!("{} {server}", failed(&unreached.error)),
+    }
+}
+
+/// Tells what was asked for and is not so.
+pub(crate) fn tell<T: Transport>(broker: &Broker<T>, copies: usize) -> io::Result<()> {
+    let mut out = io::stdout();
+    let (founded, voters) = (broker.copies(), broker.voters());
+    let may_fail = match (voters - 1) / 2 {
+        0 => "no server may fail".to_owned(),
+        1 => "one server may fail".to_owned(),
+        servers => format!("{servers} servers may fail"),
+    };
+    if founded != copies {
+        writeln!(
+            out,
+            "The cluster was founded with replication factor {founded}, and keeps it: \
+             each record has {voters} copies, so that {may_fail}"
+        )?;
+    } else if voters != copies || voters.is_multiple_of(2) {
+        writeln!(
+            out,
+            "replication factor {copies}: each record has {voters} copies, so that {may_fail}"
+        )?;
+    }
+    for address in broker.newcomers() {
+        writeln!(out, "{address} is not part of the cluster: it was started after its founding")?;
+    }
+    Ok(())
+}

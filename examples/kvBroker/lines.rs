@@ -1,0 +1,80 @@
+//! Lines from a pipe, or from a terminal.
+
+use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::thread;
+
+use crossbeam_channel::{Receiver, bounded};
+
+use crate::terminal::Terminal;
+
+const PROMPT: &str = "kvStore> ";
+
+/// The longest line, its end included.
+pub(crate) const LINE_BYTES_MAX: usize = 16 << 20;
+
+/// Lines that are read ahead.
+const LINES_AHEAD: usize = 16;
+
+pub(crate) enum Line {
+    Text(String),
+    NotUtf8,
+    TooLong,
+    End,
+    Interrupted,
+}
+
+pub(crate) enum Lines {
+    Terminal(Box<Terminal>),
+    /// What a thread reads ahead, so that the next line is there when the one before is answered.
+    Pipe(Receiver<io::Result<Line>>),
+}
+
+impl Lines {
+    pub(crate) fn open() -> io::Result<Self> {
+        if io::stdin().is_terminal() && io::stdout().is_terminal() {
+            return Ok(Self::Terminal(Box::new(Terminal::open()?)));
+        }
+        let (sender, lines) = bounded(LINES_AHEAD);
+        let read_all = move || {
+            let mut input = io::stdin().lock();
+            loop {
+                let line = read_line(&mut input);
+                let last = matches!(line, Ok(Line::End) | Err(_));
+                if sender.send(line).is_err() || last {
+                    return;
+                }
+            }
+        };
+        thread::Builder::new().name("stdin".to_owned()).spawn(read_all)?;
+        Ok(Self::Pipe(lines))
+    }
+
+    /// Prompts for a line and waits for it.
+    pub(crate) fn next(&mut self) -> io::Result<Line> {
+        match self {
+            Self::Terminal(terminal) => terminal.next(PROMPT),
+            Self::Pipe(lines) => {
+                let mut out = io::stdout();
+                write!(out, "{PROMPT}")?;
+                out.flush()?;
+                // The thread tells when the lines end, before it does.
+                lines.recv().unwrap_or(Ok(Line::End))
+            }
+        }
+    }
+}
+
+fn read_line(input: &mut impl BufRead) -> io::Result<Line> {
+    let mut line = Vec::new();
+    input.by_ref().take(LINE_BYTES_MAX as u64 + 1).read_until(b'\n', &mut line)?;
+    match line.len() {
+        0 => Ok(Line::End),
+        1..=LINE_BYTES_MAX => Ok(String::from_utf8(line).map_or(Line::NotUtf8, Line::Text)),
+        _ => {
+            if !line.ends_with(b"\n") {
+                input.skip_until(b'\n')?;
+            }
+            Ok(Line::TooLong)
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Connects to the servers, indexes a file of records, and answers commands.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{self, ExitCode};
+
+use clap::Parser;
+use tokio::runtime;
+use triekv::replication::LoadMode;
+use triekv::{Broker, Cluster, Transport};
+
+use failure::Failure;
+
+mod answer;
+mod connect;
+mod failure;
+mod index;
+mod lines;
+mod prompt;
+mod server_file;
+mod terminal;
+
+/// The exit status at Ctrl-C, as shells have it.
+const INTERRUPTED: u8 = 130;
+
+const DATA_FILE: &str = "dataToIndex.txt";
+
+const EMBEDDED_SERVERS: usize = 3;
+
+const HELP: &str = "\
+Example, with the servers of kvServer's help in serverFile.txt:
+  kvBroker -s serverFile.txt -i dataToIndex.txt -k 2
+
+The server file has one server a line, its host and its port with blanks between:
+  127.0.0.1   9000
+Empty lines are skipped, and what follows a #; anything else is an error.
+
+At the prompt:
+  PUT person1:{ \"name\" : \"Mary\" ; \"address\" : { \"city\" : \"Athens\" } }
+  GET person1                  the whole record
+  QUERY person1.address.city   a part of it
+  DELETE person1
+  !DISCONNECT                  leaves, as the end of input does
+A key, or a step of a path, may be in double quotes. An answer repeats it as it was typed.
+
+A file that was indexed is not indexed again, so that what was changed since stays. The records of
+another file are put where their keys are absent. --reload puts every line, whatever there is.
+
+Each record has -k copies, made an odd number where there are enough servers: every command works
+while a majority of a record's servers is up. Without one, reads are answered by the copies that
+are left, after a warning, and writes are refused.
+
+Exit status: 0 at the end of input or !DISCONNECT; 1 when it cannot start; 2 when an option is
+missing or is no number; 130 at Ctrl-C.";
+
+/// Connects to the servers, indexes a file of records, and answers commands
+#[derive(Parser)]
+#[command(name = "kvBroker", version, after_long_help = HELP)]
+struct Options {
+    /// File that names the servers; without it, three servers run in this process
+    #[arg(short, long = "serverFile", value_name = "FILE", requires = "k_replication")]
+    server_file: Option<PathBuf>,
+    /// File of records to index, one KEY:VALUE a line [default: dataToIndex.txt, if it is there]
+    #[arg(short = 'i', long = "dataToIndex", value_name = "FILE")]
+    data_to_index: Option<PathBuf>,
+    /// Copies of each record, at least 1; may be left out without -s, and is then 2
+    #[arg(short, long = "kReplication", value_name = "N", allow_negative_numbers = true)]
+    k_replication: Option<i64>,
+    /// Put every line of the file, also if it was indexed before
+    #[arg(long)]
+    reload: bool,
+}
+
+fn main() -> ExitCode {
+    run(&Options::parse()).unwrap_or_else(|failure| failure.report())
+}
+
+fn run(options: &Options) -> Result<ExitCode, Failure> {
+    let copies = usize::try_from(options.k_replication.unwrap_or(2)).unwrap_or(0);
+    if copies == 0 {
+        return Err(Failure::Copies);
+    }
+    let servers = options.server_file.as_deref().map(server_file::read).transpose();
+    let servers = servers.map_err(Failure::ServerFile)?;
+    let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    // This thread is none of the workers, so the prompt may block it.
+    let outcome = runtime.block_on(async {
+        tokio::spawn(async {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                process::exit(INTERRUPTED.into());
+            }
+        });
+        if let Some(servers) = servers {
+            let broker = connect::connect(&servers, copies).await?.map_err(Failure::Connect)?;
+            session(&broker, copies, options).await
+        } else {
+            let cluster = Cluster::embedded(EMBEDDED_SERVERS).copies(copies).start().await;
+            let cluster = cluster.map_err(Failure::Cluster)?;
+            let text = "servers run in this process, and keep the data in its memory";
+            writeln!(io::stdout(), "No server file: {EMBEDDED_SERVERS} {text}")?;
+            session(cluster.broker(), copies, options).await
+        }
+    });
+    // A host name that is being looked up must not delay the end.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn session<T: Transport>(
+    broker: &Broker<T>,
+    copies: usize,
+    options: &Options,
+) -> Result<ExitCode, Failure> {
+    let mut out = io::stdout();
+    writeln!(out, "=== Welcome to kvBroker ===")?;
+    connect::tell(broker, copies)?;
+    let file = options.data_to_index.as_deref().unwrap_or(Path::new(DATA_FILE));
+    if options.data_to_index.is_none() && !file.exists() {
+        writeln!(out, "No {DATA_FILE} here: nothing to index")?;
+    } else {
+        writeln!(out, "Data initialization...")?;
+        let mode = if options.reload { LoadMode::Reload } else { LoadMode::Once };
+        index::index(broker, file, mode).await?;
+    }
+    Ok(prompt::run(broker).await?)
+}
