@@ -72,3 +72,8 @@ pub use store::{Page, Record, Store, StoreError};
 pub use transport::{ChannelTransport, TcpTransport, Transport, TransportError};
 pub use trie::Trie;
 pub use value::{Map, Path, Value, ValueError};
+
+// The README's example is a test, so that it stays true.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
