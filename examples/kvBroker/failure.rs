@@ -6,7 +6,7 @@ use std::iter;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use triekv::replication::{ClusterError, ConnectError};
+use triekv::replication::{ClusterError, ConnectError, LoadError};
 
 use crate::server_file::ServerFileError;
 
@@ -16,6 +16,7 @@ pub(crate) enum Failure {
     Connect(ConnectError),
     Cluster(ClusterError),
     DataFile(PathBuf, io::Error),
+    Load(LoadError),
     Io(io::Error),
 }
 
@@ -45,6 +46,7 @@ impl Failure {
             | Self::DataFile(path, source) => format!("{}: '{}'", errno(source), path.display()),
             Self::ServerFile(error) => failed(error),
             Self::Connect(error) => failed(error),
+            Self::Load(error) => failed(error),
             Self::Cluster(error) => failed(error),
             Self::Io(error) => failed(error),
         };

@@ -36,8 +36,9 @@ pub(crate) async fn index<T: Transport>(
             bar.set_position(bytes);
         }
         LoadEvent::BadLine { line, error } => tell(format!("{file}:{line}:{}", reason(error))),
-        LoadEvent::DuplicateKey { line, earlier, key } => {
-            tell(format!("{file}:{line}: key \"{key}\" again, after line {earlier}"));
+        LoadEvent::DuplicateKey { line, earlier, key, wins } => {
+            let outcome = if wins { "this line wins" } else { "the first one stays" };
+            tell(format!("{file}:{line}: key \"{key}\" again, after line {earlier}; {outcome}"));
         }
         _ => {}
     });
@@ -49,6 +50,7 @@ pub(crate) async fn index<T: Transport>(
     match loaded {
         Ok(report) => Ok(writeln!(io::stdout(), "{}", summary(path, &report))?),
         Err(LoadError::Read { path, source }) => Err(Failure::DataFile(path, source)),
+        Err(error @ LoadError::NotRegular { .. }) => Err(Failure::Load(error)),
         Err(error) => {
             let error = failed(&error);
             Ok(writeln!(io::stderr(), "{error}; start kvBroker again to index the rest")?)

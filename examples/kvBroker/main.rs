@@ -43,8 +43,9 @@ At the prompt:
   !DISCONNECT                  leaves, as the end of input does
 A key, or a step of a path, may be in double quotes. An answer repeats it as it was typed.
 
-A file that was indexed is not indexed again, so that what was changed since stays. The records of
-another file are put where their keys are absent. --reload puts every line, whatever there is.
+A file that was indexed is not indexed again while there is any record, so that what was changed
+since stays. The records of another file are put where their keys are absent. --reload puts every
+line, whatever there is.
 
 Each record has -k copies, made an odd number where there are enough servers: every command works
 while a majority of a record's servers is up. Without one, reads are answered by the copies that

@@ -100,16 +100,6 @@ impl Cluster {
         &self.servers
     }
 
-    /// Stops one of the servers at once, as a crash would, and returns whether there was such a
-    /// server. The others keep their places in [`Cluster::servers`] before it.
-    pub fn crash(&mut self, server: usize) -> bool {
-        let found = server < self.servers.len();
-        if found {
-            drop(self.servers.remove(server));
-        }
-        found
-    }
-
     /// Stops the servers, one after the other.
     pub async fn stop(self) {
         for server in self.servers {

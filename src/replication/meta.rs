@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::replication::message::{self, Addresses};
 use crate::replication::raft::StateMachine;
-use crate::replication::{ClientId, ClusterId, DecodeError, GroupId, ServerId, ShardId, placement};
+use crate::replication::{ClientId, ClusterId, GroupId, ServerId, ShardId, placement};
 
 /// The cluster as group 0 knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -187,15 +187,6 @@ impl StateMachine for Meta {
             Err(_) => MetaReply::Malformed,
         };
         message::encode(&reply)
-    }
-
-    fn snapshot(&self) -> Vec<u8> {
-        message::encode(self)
-    }
-
-    fn restore(&mut self, snapshot: &[u8]) -> Result<(), DecodeError> {
-        *self = message::decode(snapshot)?;
-        Ok(())
     }
 }
 

@@ -30,6 +30,8 @@ use std::time::Duration;
 use openraft::async_runtime::WatchReceiver;
 use openraft::error::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError};
 use openraft::{Raft, ReadPolicy, SnapshotPolicy};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::time::Instant;
 
@@ -47,22 +49,14 @@ use network::Network;
 pub(crate) use network::Peers;
 use storage::MemoryLog;
 
-/// A deterministic state machine at the end of a group's log.
-pub(crate) trait StateMachine: Default + fmt::Debug + Send + Sync + 'static {
+/// A deterministic state machine at the end of a group's log. Its encoding is its snapshot.
+pub(crate) trait StateMachine:
+    Default + fmt::Debug + Serialize + DeserializeOwned + Send + Sync + 'static
+{
     /// Applies the entry at `index` and gives the response for its proposer. Every replica gets
     /// the same entries in the same order, and has to come to the same state and response: no
     /// clock, no randomness, no failure.
     fn apply(&mut self, index: u64, payload: &[u8]) -> Vec<u8>;
-
-    /// The whole state, encoded.
-    fn snapshot(&self) -> Vec<u8>;
-
-    /// Replaces the state by an encoded one.
-    ///
-    /// # Errors
-    ///
-    /// [`DecodeError`]; the state is as it was.
-    fn restore(&mut self, snapshot: &[u8]) -> Result<(), DecodeError>;
 }
 
 /// What an entry of a log carries; opaque to the consensus. Shared, since an entry is kept in the
@@ -180,7 +174,9 @@ impl<S: StateMachine> Group<S> {
         let network = Network::new(peers, id);
         let raft =
             Raft::new(server.0, config, network, MemoryLog::default(), machine.clone()).await;
-        Ok(Self { id, raft: raft.map_err(|_| GroupError::Stopped)?, machine })
+        let group = Self { id, raft: raft.map_err(|_| GroupError::Stopped)?, machine };
+        tokio::spawn(group.clone().report_leaders());
+        Ok(group)
     }
 
     /// Begins the group's log with these voters, unless it has begun. The same voters have to be
@@ -258,14 +254,37 @@ impl<S: StateMachine> Group<S> {
     }
 
     /// Waits until the leader, as this replica sees it, is another one than `known`.
-    pub(crate) async fn leader_changed(&self, known: Option<ServerId>) -> Option<ServerId> {
+    ///
+    /// # Errors
+    ///
+    /// [`GroupError::Stopped`] once nothing changes any more.
+    pub(crate) async fn leader_changed(
+        &self,
+        known: Option<ServerId>,
+    ) -> Result<Option<ServerId>, GroupError> {
         let mut metrics = self.raft.metrics();
         loop {
             let leader = metrics.borrow_watched().current_leader.map(ServerId);
-            if leader != known || metrics.changed().await.is_err() {
-                return leader;
+            if leader != known {
+                return Ok(leader);
             }
+            metrics.changed().await.map_err(|_| GroupError::Stopped)?;
         }
+    }
+
+    /// Tells the log who leads, whenever that changes, until the replica stops.
+    async fn report_leaders(self) {
+        let (group, me) = (self.id, ServerId(*self.raft.node_id()));
+        let mut known = None;
+        while let Ok(leader) = self.leader_changed(known).await {
+            match leader {
+                Some(leader) if leader == me => tracing::info!(%group, "leads"),
+                Some(leader) => tracing::info!(%group, %leader, "follows"),
+                None => tracing::info!(%group, "has no leader"),
+            }
+            known = leader;
+        }
+        tracing::info!(%group, "stopped");
     }
 
     /// Hands leadership to another voter, if this replica leads: to the one heard from last.

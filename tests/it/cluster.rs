@@ -401,8 +401,8 @@ async fn a_file_is_loaded_once_and_says_what_was_wrong_with_it() {
     let mut told = Vec::new();
     let report = broker.load_file(file.path(), LoadMode::Once, |event| match event {
         LoadEvent::BadLine { line, error } => told.push(format!("bad {line} {error}")),
-        LoadEvent::DuplicateKey { line, earlier, key } => {
-            told.push(format!("again {line} {earlier} {key}"));
+        LoadEvent::DuplicateKey { line, earlier, key, wins } => {
+            told.push(format!("again {line} {earlier} {key} {wins}"));
         }
         _ => {}
     });
@@ -412,7 +412,7 @@ async fn a_file_is_loaded_once_and_says_what_was_wrong_with_it() {
     assert_eq!(report, expected);
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(told[0].starts_with("bad 3 column 13: "), "{told:?}");
-    assert_eq!(told[1], "again 5 1 a");
+    assert_eq!(told[1], "again 5 1 a true");
     assert_eq!(broker.query("a.x").await.unwrap(), Some(Value::from(2)));
     assert_eq!(broker.query("b.x").await.unwrap(), Some(Value::from(true)));
 
@@ -438,6 +438,8 @@ async fn a_file_is_loaded_once_and_says_what_was_wrong_with_it() {
     }
     let report = late.load_file(file.path(), LoadMode::Once, |_| {}).await.unwrap();
     assert_eq!((report.put, report.already_loaded), (3, false), "an empty cluster is filled");
+    let folder = late.load_file("src".as_ref(), LoadMode::Once, |_| {}).await;
+    assert!(folder.unwrap_err().to_string().contains("not a regular file"));
     let missing = late.load_file("no such file".as_ref(), LoadMode::Once, |_| {}).await;
     assert!(missing.unwrap_err().to_string().contains("no such file"));
 }

@@ -80,7 +80,7 @@ pub enum LoadEvent<'a> {
         /// What is wrong.
         error: &'a LineError,
     },
-    /// A key that a line above had already; the later line wins in a first load.
+    /// A key that a line above had already.
     DuplicateKey {
         /// Number of the line, from 1.
         line: u64,
@@ -88,6 +88,9 @@ pub enum LoadEvent<'a> {
         earlier: u64,
         /// The key.
         key: &'a str,
+        /// Whether this line takes the place of the one above: else the first one stays, since
+        /// only absent keys are put.
+        wins: bool,
     },
 }
 
@@ -141,6 +144,12 @@ pub enum LoadError {
         /// Why.
         source: io::Error,
     },
+    /// The file is a pipe, a directory or a device, which cannot be read twice.
+    #[error("{} is not a regular file", path.display())]
+    NotRegular {
+        /// The file.
+        path: PathBuf,
+    },
     /// A record could not be put.
     #[error("line {line} was not loaded")]
     Put {
@@ -193,6 +202,9 @@ impl<T: Transport> Broker<T> {
         mut on_event: impl FnMut(LoadEvent<'_>),
     ) -> Result<LoadReport, LoadError> {
         let fail = |source| LoadError::Read { path: path.to_owned(), source };
+        if !std::fs::metadata(path).map_err(fail)?.is_file() {
+            return Err(LoadError::NotRegular { path: path.to_owned() });
+        }
         let owned = path.to_owned();
         let hashed = tokio::task::spawn_blocking(move || hash_file(&owned)).await;
         let (file, total) = joined(hashed).map_err(fail)?;
@@ -310,7 +322,8 @@ impl<T: Transport> Loader<'_, T> {
         };
         if let Some(earlier) = self.keys.insert(&key, number) {
             self.report.duplicates += 1;
-            on_event(LoadEvent::DuplicateKey { line: number, earlier, key: &key });
+            let wins = self.condition == Condition::Always;
+            on_event(LoadEvent::DuplicateKey { line: number, earlier, key: &key, wins });
         }
         let deadline = Instant::now() + RECORD_TIME;
         match self.broker.begin_put(&key, value, self.condition, deadline).await {

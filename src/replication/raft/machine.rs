@@ -14,6 +14,7 @@ use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 
 use super::wire::ArrivingSnapshot;
 use super::{StateMachine, Types};
+use crate::replication::message;
 
 /// An encoded state.
 pub(super) type SnapshotData = Arc<[u8]>;
@@ -71,7 +72,7 @@ impl<S: StateMachine> RaftSnapshotBuilder<Types> for Machine<S> {
 
     async fn build_snapshot(&mut self) -> Result<SnapshotOf<Types, SnapshotData>, io::Error> {
         let mut state = self.write();
-        let snapshot: SnapshotData = state.content.snapshot().into();
+        let snapshot: SnapshotData = message::encode(&state.content).into();
         let meta = SnapshotMetaOf::<Types> {
             last_log_id: state.last,
             last_membership: state.membership.clone(),
@@ -129,8 +130,9 @@ impl<S: StateMachine> RaftStateMachine<Types> for Machine<S> {
         meta: &SnapshotMetaOf<Types>,
         snapshot: SnapshotData,
     ) -> Result<(), io::Error> {
+        let content = message::decode(&snapshot).map_err(io::Error::other)?;
         let mut state = self.write();
-        state.content.restore(&snapshot).map_err(io::Error::other)?;
+        state.content = content;
         state.last = meta.last_log_id;
         state.membership = meta.last_membership.clone();
         state.snapshot = Some((meta.clone(), snapshot));

@@ -222,3 +222,26 @@ fn log_reads(peer: &str, reads: &[Read]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replication::message::Answer;
+    use crate::value;
+
+    #[test]
+    fn a_borrowed_answer_is_encoded_as_the_answer_that_brokers_decode() {
+        let record = Record { version: 7, value: value!({ "n": 1 }) };
+        let pairs = [
+            (AnswerRef::Record(Some(&record)), Answer::Record(Some(record.clone()))),
+            (AnswerRef::Record(None), Answer::Record(None)),
+            (AnswerRef::Value(Some(&record.value)), Answer::Value(Some(record.value.clone()))),
+            (AnswerRef::Page(ScanPage::default()), Answer::Page(ScanPage::default())),
+            (AnswerRef::Count(300), Answer::Count(300)),
+        ];
+        for (borrowed, owned) in pairs {
+            let decoded: Answer = message::decode(&message::encode(&borrowed)).unwrap();
+            assert_eq!(decoded, owned);
+        }
+    }
+}

@@ -111,10 +111,12 @@ impl<T: Transport> Shared<T> {
 pub(super) async fn govern<T: Transport>(shared: Arc<Shared<T>>, meta: Group<Meta>) {
     let me = shared.id();
     loop {
-        let leader = meta.leader();
-        if leader != Some(me) {
-            meta.leader_changed(leader).await;
-            continue;
+        let mut leader = meta.leader();
+        while leader != Some(me) {
+            match meta.leader_changed(leader).await {
+                Ok(changed) => leader = changed,
+                Err(_) => return,
+            }
         }
         // What is known to be held is known by this leader in this term of office.
         let mut held = BTreeSet::new();
