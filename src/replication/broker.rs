@@ -35,6 +35,9 @@ use route::Routes;
 /// How long a command may take, unless [`BrokerBuilder::deadline`] says otherwise.
 const DEADLINE: Duration = Duration::from_secs(5);
 
+/// How much longer than its deadline a command waits for its queue, which knows more of the outcome.
+const GRACE: Duration = Duration::from_millis(250);
+
 /// The largest command, encoded: 8 MiB.
 pub const COMMAND_BYTES_MAX: usize = 8 << 20;
 
@@ -234,8 +237,9 @@ impl<T: Transport> Broker<T> {
         value: Value,
         condition: Condition,
     ) -> Result<Put, BrokerError> {
-        let pending = self.begin_put(key, value, condition, self.deadline()).await?;
-        match finish(pending).await? {
+        let deadline = self.deadline();
+        let pending = self.begin_put(key, value, condition, deadline).await?;
+        match self.written(key, pending, deadline).await? {
             Reply::Put(put) => Ok(put),
             Reply::Record(_) | Reply::Value(_) | Reply::Deleted(_) => Err(self.nonsense(key)),
         }
@@ -249,8 +253,9 @@ impl<T: Transport> Broker<T> {
     pub async fn delete(&self, key: &str) -> Result<bool, BrokerError> {
         check_key(key).map_err(BrokerError::Store)?;
         let command = Command::Delete { key: key.to_owned() };
-        let pending = self.begin_write(key, &command, self.deadline()).await?;
-        match finish(pending).await? {
+        let deadline = self.deadline();
+        let pending = self.begin_write(key, &command, deadline).await?;
+        match self.written(key, pending, deadline).await? {
             Reply::Deleted(found) => Ok(found),
             Reply::Record(_) | Reply::Value(_) | Reply::Put(_) => Err(self.nonsense(key)),
         }
@@ -421,8 +426,23 @@ impl<T: Transport> Broker<T> {
         lane.write(command, deadline).await
     }
 
+    /// What became of a write: unknown, if nobody says so in time.
+    async fn written(
+        &self,
+        key: &str,
+        pending: Pending<Reply>,
+        deadline: Instant,
+    ) -> Result<Reply, BrokerError> {
+        let group = self.shard_of(key).into();
+        let outcome = tokio::time::timeout_at(deadline + GRACE, finish(pending)).await;
+        outcome.unwrap_or(Err(BrokerError::Unknown { group, no_majority: false }))
+    }
+
     async fn read(&self, shard: ShardId, read: Read) -> Result<Answer, BrokerError> {
-        finish(self.lane(shard)?.read(read, self.deadline()).await?).await
+        let deadline = self.deadline();
+        let pending = self.lane(shard)?.read(read, deadline).await?;
+        let outcome = tokio::time::timeout_at(deadline + GRACE, finish(pending)).await;
+        outcome.unwrap_or(Err(BrokerError::NoLeader { group: shard.into() }))
     }
 
     fn lane(&self, shard: ShardId) -> Result<&Lane, BrokerError> {

@@ -5,13 +5,14 @@
 //! shard; one command is a batch of one.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, SeqAccess};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 use crate::replication::meta::ClusterMap;
-use crate::replication::{GroupId, ServerId, ShardId};
+use crate::replication::{ClusterId, GroupId, ServerId, ShardId};
 use crate::store::{Page, Record, Reply, ScanPage, StoreError};
 use crate::value::{Path, Value};
 
@@ -41,6 +42,9 @@ pub enum DecodeError {
         /// What the decoder found.
         source: postcard::Error,
     },
+    /// It decodes, and contradicts itself.
+    #[error("the message contradicts itself")]
+    Inconsistent,
     /// The encoding ends before the message does.
     #[error("{len} bytes follow the end of the message")]
     TrailingBytes {
@@ -67,6 +71,37 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError
     let (message, rest) = postcard::take_from_bytes(body)
         .map_err(|source| DecodeError::Malformed { len: bytes.len(), source })?;
     if rest.is_empty() { Ok(message) } else { Err(DecodeError::TrailingBytes { len: rest.len() }) }
+}
+
+/// The most items of a list in a message.
+pub(crate) const ITEMS_MAX: usize = 4096;
+
+/// Decodes a list of at most [`ITEMS_MAX`] items: a few bytes must not become a large list.
+pub(crate) fn bounded<'de, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    struct Visitor<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> serde::de::Visitor<'de> for Visitor<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "at most {ITEMS_MAX} items")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<T>, A::Error> {
+            let mut list = Vec::new();
+            while let Some(item) = items.next_element()? {
+                if list.len() == ITEMS_MAX {
+                    return Err(serde::de::Error::invalid_length(ITEMS_MAX + 1, &self));
+                }
+                list.push(item);
+            }
+            Ok(list)
+        }
+    }
+    deserializer.deserialize_seq(Visitor(PhantomData))
 }
 
 /// Bytes that are encoded as one run and not as a list of numbers.
@@ -104,6 +139,10 @@ pub(crate) enum Request {
     Identify,
     /// Found the cluster that this plan describes. Answered by [`Response::Identity`].
     Found(ClusterMap),
+    /// Belong to the cluster of this plan and to no other. Answered by [`Response::Done`].
+    Claim(ClusterMap),
+    /// Forget the plan of this cluster, which will not be founded. Answered by [`Response::Done`].
+    Release(ClusterId),
     /// Hold a replica of this group, and make it the group's first member if asked to. Answered by
     /// [`Response::Done`].
     Host {
@@ -129,6 +168,7 @@ pub(crate) enum Request {
         /// What the answers must have seen.
         freshness: Freshness,
         /// The questions.
+        #[serde(deserialize_with = "bounded")]
         reads: Vec<Read>,
     },
     /// Propose this change (an encoded [`MetaCommand`](super::meta::MetaCommand)) to group 0.
@@ -138,6 +178,8 @@ pub(crate) enum Request {
     Raft {
         /// Whom it is for: a server that was started anew at the same address is another one.
         to: ServerId,
+        /// The cluster that the replicas belong to.
+        cluster: ClusterId,
         /// The group.
         group: GroupId,
         /// The encoded message.

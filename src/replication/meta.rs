@@ -11,6 +11,9 @@ use crate::replication::message::{self, Addresses};
 use crate::replication::raft::StateMachine;
 use crate::replication::{ClientId, ClusterId, GroupId, ServerId, ShardId, placement};
 
+/// The most servers of a cluster.
+pub(crate) const SERVERS_MAX: usize = 1024;
+
 /// The cluster as group 0 knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ClusterMap {
@@ -23,8 +26,10 @@ pub(crate) struct ClusterMap {
     /// Every server's address, as the broker that founded the cluster reaches it.
     pub(crate) servers: Addresses,
     /// The servers that hold group 0.
+    #[serde(deserialize_with = "message::bounded")]
     pub(crate) meta_voters: Vec<ServerId>,
     /// The shards, by number.
+    #[serde(deserialize_with = "message::bounded")]
     pub(crate) shards: Vec<Placement>,
 }
 
@@ -32,6 +37,7 @@ pub(crate) struct ClusterMap {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Placement {
     /// The servers, the one that should lead first.
+    #[serde(deserialize_with = "message::bounded")]
     pub(crate) voters: Vec<ServerId>,
     /// Whether the shard's log has begun.
     pub(crate) ready: bool,
@@ -50,6 +56,19 @@ impl ClusterMap {
             .collect();
         let meta_voters = placement::meta_voters(&ids);
         Self { cluster, epoch: 0, copies, servers, meta_voters, shards }
+    }
+
+    /// Whether it is what [`ClusterMap::plan`] makes of its servers, apart from what has become of
+    /// it since.
+    pub(crate) fn is_planned(&self) -> bool {
+        if self.servers.is_empty() || self.servers.len() > SERVERS_MAX {
+            return false;
+        }
+        let plan = Self::plan(self.cluster, self.copies, self.servers.clone());
+        let voters = |map: &Self| -> Vec<_> {
+            map.shards.iter().map(|shard| shard.voters.clone()).collect()
+        };
+        plan.meta_voters == self.meta_voters && voters(&plan) == voters(self)
     }
 
     /// The voters of a group, empty for a group that there is not.

@@ -11,8 +11,9 @@ use std::hash::Hasher;
 
 use crate::replication::{ServerId, ShardId};
 
-/// The fewest shards of a cluster.
+/// The fewest and the most shards of a cluster.
 const SHARDS_MIN: u32 = 4;
+const SHARDS_MAX: u32 = 2048;
 
 /// The most servers that vote in group 0.
 const META_VOTERS_MAX: usize = 5;
@@ -36,9 +37,9 @@ pub(crate) fn shard_of(key: &str, shards: u32) -> ShardId {
     ShardId(u32::try_from(scaled).unwrap_or(shards - 1))
 }
 
-/// The number of shards of a new cluster: the next power of two from two a server, at least 4.
+/// The number of shards of a new cluster: the next power of two from two a server, within bounds.
 pub(crate) fn shard_count(servers: usize) -> u32 {
-    let wanted = u32::try_from(servers.saturating_mul(2)).unwrap_or(1 << 16).min(1 << 16);
+    let wanted = u32::try_from(servers.saturating_mul(2)).unwrap_or(SHARDS_MAX).min(SHARDS_MAX);
     wanted.next_power_of_two().max(SHARDS_MIN)
 }
 
@@ -128,7 +129,7 @@ mod tests {
     fn shards_are_a_power_of_two_and_at_least_two_a_server() {
         let counts: Vec<u32> = [1, 2, 3, 4, 5, 100].into_iter().map(shard_count).collect();
         assert_eq!(counts, [4, 4, 8, 8, 16, 256]);
-        assert_eq!(shard_count(usize::MAX), 1 << 16);
+        assert_eq!(shard_count(usize::MAX), SHARDS_MAX);
     }
 
     #[test]

@@ -36,7 +36,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use crate::replication::message::{Addresses, Position};
-use crate::replication::{DecodeError, GroupId, ServerId};
+use crate::replication::{ClusterId, DecodeError, GroupId, ServerId};
 use crate::transport::Transport;
 
 mod machine;
@@ -102,6 +102,24 @@ impl Default for Timing {
     }
 }
 
+impl Timing {
+    /// Whether elections can work: followers have to hear several heartbeats before they stand.
+    pub(crate) fn is_valid(&self) -> bool {
+        let heartbeat = self.heartbeat >= Duration::from_millis(1);
+        heartbeat
+            && self.heartbeat * 2 <= self.election_min
+            && self.election_min < self.election_max
+    }
+}
+
+/// What the groups of a server have in common.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    pub(crate) timing: Timing,
+    /// Entries after which a snapshot is made.
+    pub(crate) snapshot_entries: u64,
+}
+
 /// Entries after which a snapshot is made and the log before it is dropped, by default.
 pub(crate) const SNAPSHOT_ENTRIES: u64 = 5_000;
 
@@ -150,10 +168,11 @@ impl<S: StateMachine> Group<S> {
     /// [`GroupError::Stopped`] if openraft refuses to start.
     pub(crate) async fn start<T: Transport>(
         id: GroupId,
+        cluster: ClusterId,
         peers: Arc<Peers<T>>,
-        timing: Timing,
-        snapshot_entries: u64,
+        settings: Settings,
     ) -> Result<Self, GroupError> {
+        let Settings { timing, snapshot_entries } = settings;
         // Entries that stay in the log behind a snapshot, for followers that lag a little.
         let kept = snapshot_entries / 4;
         let config = openraft::Config {
@@ -171,7 +190,7 @@ impl<S: StateMachine> Group<S> {
         let config = Arc::new(config.validate().map_err(|_| GroupError::Stopped)?);
         let machine = Machine::new();
         let server = peers.server();
-        let network = Network::new(peers, id);
+        let network = Network::new(peers, cluster, id);
         let raft =
             Raft::new(server.0, config, network, MemoryLog::default(), machine.clone()).await;
         let group = Self { id, raft: raft.map_err(|_| GroupError::Stopped)?, machine };
@@ -203,9 +222,9 @@ impl<S: StateMachine> Group<S> {
     ) -> Result<Vec<u8>, GroupError> {
         let write = self.raft.client_write(Payload(payload.into()));
         match tokio::time::timeout_at(deadline, write).await {
-            Err(_) => Err(GroupError::Unknown),
             Ok(Ok(response)) => Ok(response.data),
-            Ok(Err(RaftError::Fatal(_))) => Err(GroupError::Stopped),
+            // It may have been sent to others before the group stopped.
+            Err(_) | Ok(Err(RaftError::Fatal(_))) => Err(GroupError::Unknown),
             Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward)))) => {
                 Err(not_leader(&forward))
             }

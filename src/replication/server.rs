@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -17,9 +18,9 @@ use tokio::time::Instant;
 
 use crate::replication::message::Refusal;
 use crate::replication::meta::{ClusterMap, Meta};
-use crate::replication::raft::{Group, GroupError, Peers, SNAPSHOT_ENTRIES, StateMachine, Timing};
+use crate::replication::raft::{Group, Peers, SNAPSHOT_ENTRIES, Settings, StateMachine, Timing};
 use crate::replication::shard::Shard;
-use crate::replication::{GroupId, ServerId, ShardId};
+use crate::replication::{ClusterId, GroupId, ServerId, ShardId};
 use crate::transport::{Listener, Transport, TransportError};
 
 mod dispatch;
@@ -32,6 +33,15 @@ const HAND_OVER_TIME: Duration = Duration::from_millis(500);
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ServerError {
+    /// The timing leaves no room for elections: followers have to hear at least two heartbeats
+    /// before the shortest election time, which has to be below the longest.
+    #[error(
+        "heartbeats of {heartbeat:?} do not fit elections of {election_min:?} to {election_max:?}",
+        heartbeat = .0.heartbeat,
+        election_min = .0.election_min,
+        election_max = .0.election_max
+    )]
+    Timing(Timing),
     /// It cannot listen at its address: another program does, or the machine does not have it.
     #[error("the server cannot listen")]
     Listen(#[source] TransportError),
@@ -66,13 +76,17 @@ impl<T: Transport> ServerBuilder<T> {
     ///
     /// # Errors
     ///
-    /// [`ServerError::Listen`] if the address cannot be had.
+    /// [`ServerError::Listen`] if the address cannot be had, [`ServerError::Timing`] if the timing
+    /// cannot work.
     pub async fn start(self) -> Result<Server<T>, ServerError> {
+        if !self.timing.is_valid() {
+            return Err(ServerError::Timing(self.timing));
+        }
         let id = ServerId(rand::random());
         let shared = Arc::new(Shared {
             peers: Arc::new(Peers::new(id, self.transport.clone())),
-            timing: self.timing,
-            snapshot_entries: self.snapshot_entries,
+            settings: Settings { timing: self.timing, snapshot_entries: self.snapshot_entries },
+            stopped: AtomicBool::new(false),
             map: Mutex::default(),
             meta: RwLock::default(),
             shards: RwLock::default(),
@@ -84,7 +98,8 @@ impl<T: Transport> ServerBuilder<T> {
         let listener = self.transport.listen(&self.address, handler).await;
         let listener = listener.map_err(ServerError::Listen)?;
         tracing::info!(server = %id, address = listener.address(), "listening");
-        Ok(Server { shared, listener })
+        let address = listener.address().to_owned();
+        Ok(Server { shared, address, listener: Some(listener) })
     }
 }
 
@@ -94,7 +109,9 @@ impl<T: Transport> ServerBuilder<T> {
 /// have elected one. [`Server::stop`] hands over first.
 pub struct Server<T: Transport> {
     shared: Arc<Shared<T>>,
-    listener: Listener,
+    address: String,
+    /// Taken by [`Server::stop`].
+    listener: Option<Listener>,
 }
 
 impl<T: Transport> fmt::Debug for Server<T> {
@@ -128,38 +145,35 @@ impl<T: Transport> Server<T> {
 
     /// Where it listens; with the port that was chosen, if port 0 was asked for.
     pub fn address(&self) -> &str {
-        self.listener.address()
+        &self.address
     }
 
     /// Hands what it leads to other servers, waiting half a second at most, then stops.
     ///
     /// The logs are in memory, so its replicas are gone.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         let deadline = Instant::now() + HAND_OVER_TIME;
         let (meta, shards) = self.shared.groups();
         let meta_done = join_all(meta.iter().map(|group| group.hand_over(deadline)));
         let shards_done = join_all(shards.iter().map(|group| group.hand_over(deadline)));
         tokio::join!(meta_done, shards_done);
-        let Self { shared, listener } = &self;
-        shared.stop_governor();
-        tracing::info!(server = %shared.id(), address = listener.address(), "stopping");
-        let meta_done = join_all(meta.iter().map(Group::stop));
-        let shards_done = join_all(shards.iter().map(Group::stop));
-        tokio::join!(meta_done, shards_done);
+        tracing::info!(server = %self.id(), address = self.address, "stopping");
+        self.shared.stop_groups().await;
+        if let Some(listener) = self.listener.take() {
+            listener.close().await;
+        }
     }
 }
 
 impl<T: Transport> Drop for Server<T> {
     fn drop(&mut self) {
-        // The governor's task holds the server's parts, which would otherwise live as long as it.
-        self.shared.stop_governor();
-        // And the groups' tasks would go on voting for as long as somebody answers them.
-        let (meta, shards) = self.shared.groups();
+        // The groups' tasks would go on voting for as long as somebody answers them. What is being
+        // started sees the mark and stops itself.
+        let shared = Arc::clone(&self.shared);
+        shared.stopped.store(true, Ordering::SeqCst);
+        shared.stop_governor();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                join_all(meta.iter().map(Group::stop)).await;
-                join_all(shards.iter().map(Group::stop)).await;
-            });
+            runtime.spawn(async move { shared.stop_groups().await });
         }
     }
 }
@@ -167,8 +181,9 @@ impl<T: Transport> Drop for Server<T> {
 /// What the tasks of a server share.
 struct Shared<T> {
     peers: Arc<Peers<T>>,
-    timing: Timing,
-    snapshot_entries: u64,
+    settings: Settings,
+    /// Set once, when the server is stopped or dropped: nothing is started from then on.
+    stopped: AtomicBool,
     /// The newest plan or map that this server was told; a blank server has none.
     map: Mutex<Option<ClusterMap>>,
     meta: RwLock<Option<Group<Meta>>>,
@@ -202,16 +217,38 @@ impl<T: Transport> Shared<T> {
         (self.meta(), shards.values().cloned().collect())
     }
 
-    /// Takes over a newer map of the same cluster, or the first one.
+    /// Takes over a newer map of the same cluster, or the first one. A founded cluster takes a
+    /// server from a plan of which it has done nothing yet.
     fn adopt(&self, map: &ClusterMap) -> Result<(), Refusal> {
+        if !map.is_planned() {
+            return Err(Refusal::Malformed);
+        }
+        if !map.servers.contains_key(&self.id()) {
+            return Err(Refusal::OtherServer);
+        }
         let mut known = self.map();
         match &*known {
-            Some(known) if known.cluster != map.cluster => return Err(Refusal::OtherCluster),
-            Some(known) if known.epoch >= map.epoch => {}
-            _ => *known = Some(map.clone()),
+            Some(known) if known.cluster != map.cluster => {
+                let superseded = known.epoch == 0 && map.epoch > 0 && self.meta().is_none();
+                if !superseded {
+                    return Err(Refusal::OtherCluster);
+                }
+            }
+            Some(known) if known.epoch >= map.epoch => return Ok(()),
+            _ => {}
         }
+        *known = Some(map.clone());
         self.peers.addresses().update(&map.servers);
         Ok(())
+    }
+
+    /// Forgets the plan of `cluster`, unless something was done of it.
+    fn release(&self, cluster: ClusterId) {
+        let mut known = self.map();
+        let idle = known.as_ref().is_some_and(|map| map.cluster == cluster && map.epoch == 0);
+        if idle && self.meta().is_none() {
+            *known = None;
+        }
     }
 
     /// Holds a replica of `group`, and begins its log if `initialize`.
@@ -224,21 +261,21 @@ impl<T: Transport> Shared<T> {
         if !map.voters(group).contains(&self.id()) {
             return Err(Refusal::OtherServer);
         }
-        self.adopt(map)?;
         let _one_at_a_time = self.hosting.lock().await;
+        self.adopt(map)?;
         let voters = map.voters(group);
         let begun = match group.shard() {
             None => {
                 let meta = match self.meta() {
                     Some(meta) => meta,
-                    None => self.start_meta().await?,
+                    None => self.start_meta(map.cluster).await?,
                 };
                 if initialize { meta.initialize(voters).await } else { Ok(()) }
             }
             Some(shard) => {
                 let replica = match self.shard(shard) {
                     Some(replica) => replica,
-                    None => self.start_shard(shard).await?,
+                    None => self.start_shard(map.cluster, shard).await?,
                 };
                 if initialize { replica.initialize(voters).await } else { Ok(()) }
             }
@@ -246,11 +283,11 @@ impl<T: Transport> Shared<T> {
         begun.map_err(|_| Refusal::Stopping)
     }
 
-    async fn start_meta(self: &Arc<Self>) -> Result<Group<Meta>, Refusal> {
-        let group = self.start_group(GroupId::META).await.map_err(|_| Refusal::Stopping)?;
+    async fn start_meta(self: &Arc<Self>, cluster: ClusterId) -> Result<Group<Meta>, Refusal> {
+        let group = self.start_group(cluster, GroupId::META).await?;
         *self.meta.write().unwrap_or_else(PoisonError::into_inner) = Some(group.clone());
         self.start_governor(group.clone());
-        Ok(group)
+        self.unless_stopped(group).await
     }
 
     fn start_governor(self: &Arc<Self>, group: Group<Meta>) {
@@ -258,15 +295,45 @@ impl<T: Transport> Shared<T> {
         *self.governor.lock().unwrap_or_else(PoisonError::into_inner) = Some(governor);
     }
 
-    async fn start_shard(&self, shard: ShardId) -> Result<Group<Shard>, Refusal> {
-        let group = self.start_group(shard.into()).await.map_err(|_| Refusal::Stopping)?;
-        let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
-        shards.insert(shard, group.clone());
-        Ok(group)
+    async fn start_shard(
+        &self,
+        cluster: ClusterId,
+        shard: ShardId,
+    ) -> Result<Group<Shard>, Refusal> {
+        let group = self.start_group(cluster, shard.into()).await?;
+        let shards = self.shards.write();
+        shards.unwrap_or_else(PoisonError::into_inner).insert(shard, group.clone());
+        self.unless_stopped(group).await
     }
 
-    async fn start_group<S: StateMachine>(&self, id: GroupId) -> Result<Group<S>, GroupError> {
-        Group::start(id, Arc::clone(&self.peers), self.timing, self.snapshot_entries).await
+    async fn start_group<S: StateMachine>(
+        &self,
+        cluster: ClusterId,
+        id: GroupId,
+    ) -> Result<Group<S>, Refusal> {
+        let group = Group::start(id, cluster, Arc::clone(&self.peers), self.settings).await;
+        group.map_err(|_| Refusal::Stopping)
+    }
+
+    /// The group, which is among the server's by now, or a refusal: whoever stopped the server
+    /// meanwhile may not have seen it.
+    async fn unless_stopped<S: StateMachine>(&self, group: Group<S>) -> Result<Group<S>, Refusal> {
+        if !self.stopped.load(Ordering::SeqCst) {
+            return Ok(group);
+        }
+        self.stop_governor();
+        group.stop().await;
+        Err(Refusal::Stopping)
+    }
+
+    /// Stops everything that the server runs, for good.
+    async fn stop_groups(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        self.stop_governor();
+        let (meta, shards) = self.groups();
+        let meta_done = join_all(meta.iter().map(Group::stop));
+        let shards_done = join_all(shards.iter().map(Group::stop));
+        tokio::join!(meta_done, shards_done);
     }
 
     fn stop_governor(&self) {

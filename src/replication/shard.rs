@@ -18,7 +18,8 @@ pub(crate) struct Batch {
     pub(crate) sequence: u64,
     /// The last batch that the client has the response to, 0 if none.
     pub(crate) acknowledged: u64,
-    /// The commands.
+    /// The commands: puts and deletes.
+    #[serde(deserialize_with = "message::bounded")]
     pub(crate) commands: Vec<Command>,
 }
 

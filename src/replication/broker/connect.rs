@@ -5,16 +5,17 @@
 //! | the servers that answer | |
 //! |---|---|
 //! | fewer than the copies asked for | refuse |
-//! | all are blank | found a cluster of them |
-//! | some belong to a cluster, which is being founded | go on with founding it |
-//! | some belong to a cluster | connect; the blank ones are no part of it |
+//! | some belong to a cluster | connect; the others are no part of it |
 //! | they belong to several clusters | refuse |
+//! | some have the plan of a cluster that is not founded yet | go on with founding it |
+//! | all are blank | found a cluster of them |
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use rand::RngExt;
 use thiserror::Error;
 use tokio::time::Instant;
 
@@ -22,7 +23,7 @@ use super::lane::Lane;
 use super::route::{IdentifyError, Routes, identify};
 use super::{Broker, DEADLINE, Inner};
 use crate::replication::message::{self, Addresses, Identity, Refusal, Request, Response};
-use crate::replication::meta::ClusterMap;
+use crate::replication::meta::{ClusterMap, SERVERS_MAX};
 use crate::replication::{ClientId, ClusterId, GroupId, ShardId};
 use crate::transport::{Transport, TransportError};
 
@@ -60,6 +61,14 @@ pub enum ConnectError {
         copies: usize,
         /// Those that do not.
         unreached: Vec<Unreached>,
+    },
+    /// More servers than a cluster can have. Name fewer.
+    #[error("{count} servers are named, a cluster has at most {limit}")]
+    TooManyServers {
+        /// How many were named.
+        count: usize,
+        /// The limit.
+        limit: usize,
     },
     /// Two of the addresses lead to one server.
     #[error("{first} and {second} are the same server")]
@@ -143,6 +152,10 @@ impl<T: Transport> BrokerBuilder<T> {
         if self.copies == 0 {
             return Err(ConnectError::NoCopies);
         }
+        if self.addresses.len() > SERVERS_MAX {
+            let count = self.addresses.len();
+            return Err(ConnectError::TooManyServers { count, limit: SERVERS_MAX });
+        }
         let deadline = Instant::now() + FOUNDING_TIME;
         let (identities, unreached, map) = loop {
             let (identities, unreached) = self.identify_all().await;
@@ -159,10 +172,12 @@ impl<T: Transport> BrokerBuilder<T> {
                 }
                 Decision::Connect(plan) => (plan, false),
             };
-            match self.founded(plan, deadline).await {
-                // Another broker was first: see what it founded.
-                Err(ConnectError::Refused { source: Refusal::OtherCluster, .. })
-                    if mine && Instant::now() < deadline => {}
+            match self.founded(plan, mine, deadline).await {
+                // Other brokers have other plans: let one of them have the servers, and look again.
+                Err(ConnectError::Refused { .. }) if Instant::now() < deadline => {
+                    let pause = rand::rng().random_range(1..10);
+                    tokio::time::sleep(pause * PAUSE).await;
+                }
                 founded => break (identities, unreached, founded?),
             }
         };
@@ -198,6 +213,7 @@ impl<T: Transport> BrokerBuilder<T> {
     async fn founded(
         &self,
         plan: ClusterMap,
+        mine: bool,
         deadline: Instant,
     ) -> Result<ClusterMap, ConnectError> {
         let mut founders = plan.voters(GroupId::META).iter().cycle();
@@ -209,7 +225,7 @@ impl<T: Transport> BrokerBuilder<T> {
                 None => {
                     let founder = founders.next().and_then(|founder| plan.servers.get(founder));
                     if let Some(address) = founder {
-                        self.ask_to_found(address, &plan).await?;
+                        self.ask_to_found(address, &plan, mine).await?;
                     }
                 }
             }
@@ -227,14 +243,22 @@ impl<T: Transport> BrokerBuilder<T> {
         maps.max_by_key(|map| map.epoch)
     }
 
-    /// Asks the server at `address` to found the cluster. That it cannot, or not now, is no error.
-    async fn ask_to_found(&self, address: &str, plan: &ClusterMap) -> Result<(), ConnectError> {
+    /// Asks the server at `address` to found the cluster. That it does not answer is no error, and
+    /// that it finds too few others is none if the plan is another broker's.
+    async fn ask_to_found(
+        &self,
+        address: &str,
+        plan: &ClusterMap,
+        mine: bool,
+    ) -> Result<(), ConnectError> {
         let frame = message::encode(&Request::Found(plan.clone()));
         let deadline = Instant::now() + 2 * IDENTIFY_TIME;
         let answer = self.transport.call(address, frame, deadline).await;
         let answer = answer.ok().and_then(|answer| message::decode::<Response>(&answer).ok());
         match answer {
-            Some(Response::Refused(source @ (Refusal::OtherCluster | Refusal::Malformed))) => {
+            Some(Response::Refused(source))
+                if mine || matches!(source, Refusal::OtherCluster | Refusal::Malformed) =>
+            {
                 Err(ConnectError::Refused { address: address.to_owned(), source })
             }
             _ => Ok(()),
@@ -259,21 +283,26 @@ fn decide(identities: &[(String, Identity)]) -> Result<Decision, ConnectError> {
             return Err(ConnectError::SameServer { first, second });
         }
     }
-    let mut members = identities
-        .iter()
-        .filter_map(|(address, identity)| Some((address, identity.plan.as_ref()?)));
-    let Some((first, plan)) = members.next() else { return Ok(Decision::Found) };
-    for (second, other) in members {
-        if other.cluster != plan.cluster {
+    // A founded cluster goes before a plan, which another broker may be about to give up.
+    let maps = identities.iter().filter_map(|(address, identity)| {
+        let plan = identity.plan.as_ref().filter(|plan| plan.epoch > 0);
+        Some((address, identity.map.as_ref().or(plan)?))
+    });
+    let maps: Vec<_> = maps.collect();
+    if let Some((first, map)) = maps.first() {
+        if let Some((second, other)) = maps.iter().find(|(_, other)| other.cluster != map.cluster) {
             return Err(ConnectError::DifferentClusters {
-                first: first.clone(),
-                first_cluster: plan.cluster,
-                second: second.clone(),
+                first: (*first).clone(),
+                first_cluster: map.cluster,
+                second: (*second).clone(),
                 second_cluster: other.cluster,
             });
         }
+        return Ok(Decision::Connect((*map).clone()));
     }
-    Ok(Decision::Connect(plan.clone()))
+    let plans = identities.iter().filter_map(|(_, identity)| identity.plan.as_ref());
+    let plan = plans.min_by_key(|plan| plan.cluster);
+    Ok(plan.map_or(Decision::Found, |plan| Decision::Connect(plan.clone())))
 }
 
 impl Unreached {
@@ -291,23 +320,41 @@ mod tests {
     use super::*;
     use crate::replication::ServerId;
 
-    fn identity(server: u64, cluster: Option<u64>) -> (String, Identity) {
-        let plan = cluster.map(|cluster| ClusterMap::plan(ClusterId(cluster), 1, Addresses::new()));
+    /// What a server says that has a plan or a map, by cluster and epoch.
+    fn identity(server: u64, plan: Option<(u64, u64)>) -> (String, Identity) {
+        let plan = plan.map(|(cluster, epoch)| {
+            let servers = Addresses::from([(ServerId(server), String::new())]);
+            ClusterMap { epoch, ..ClusterMap::plan(ClusterId(cluster), 1, servers) }
+        });
         (format!("server{server}"), Identity { server: ServerId(server), plan, map: None })
+    }
+
+    fn cluster(identities: &[(String, Identity)]) -> ClusterId {
+        match decide(identities).unwrap() {
+            Decision::Connect(plan) => plan.cluster,
+            Decision::Found => panic!("founds another cluster"),
+        }
     }
 
     #[test]
     fn blank_servers_found_a_cluster_and_known_ones_are_joined() {
         let blank = [identity(1, None), identity(2, None)];
         assert_eq!(decide(&blank).unwrap(), Decision::Found);
-        let mixed = [identity(1, None), identity(2, Some(7)), identity(3, Some(7))];
-        let Decision::Connect(plan) = decide(&mixed).unwrap() else { panic!("founds again") };
-        assert_eq!(plan.cluster, ClusterId(7));
+        let mixed = [identity(1, None), identity(2, Some((7, 1))), identity(3, Some((7, 2)))];
+        assert_eq!(cluster(&mixed), ClusterId(7));
+    }
+
+    #[test]
+    fn a_founded_cluster_goes_before_a_plan_and_the_lowest_plan_before_the_others() {
+        let founded = [identity(1, Some((3, 0))), identity(2, Some((7, 1)))];
+        assert_eq!(cluster(&founded), ClusterId(7));
+        let plans = [identity(1, Some((8, 0))), identity(2, Some((7, 0)))];
+        assert_eq!(cluster(&plans), ClusterId(7));
     }
 
     #[test]
     fn two_clusters_or_one_server_twice_are_refused() {
-        let two = [identity(1, Some(7)), identity(2, Some(8))];
+        let two = [identity(1, Some((7, 1))), identity(2, Some((8, 1)))];
         assert!(matches!(decide(&two), Err(ConnectError::DifferentClusters { .. })));
         let twice = [identity(1, None), identity(1, None)];
         assert!(matches!(decide(&twice), Err(ConnectError::SameServer { .. })));

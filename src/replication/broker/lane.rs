@@ -4,6 +4,9 @@
 //! one frame, and waits for the outcome before it takes more. So writes of a shard are carried out
 //! in the order of the queue, a client has one numbered batch under way at a time (which the
 //! session table needs), and batches grow by themselves as the load does.
+//!
+//! A batch is sent until the last of its deadlines. Whoever waits gives up at its own, and what
+//! nobody waits for any more is not sent.
 
 use std::sync::Arc;
 
@@ -11,12 +14,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::route::{RouteError, Routes};
-use super::{BrokerError, Pending};
+use super::{BrokerError, COMMAND_BYTES_MAX, Pending};
 use crate::replication::message::{
     self, Answer, Bytes, Freshness, Read, Refusal, Request, Response, WriteOutcome,
 };
 use crate::replication::shard::Batch;
-use crate::replication::{ClientId, ShardId};
+use crate::replication::{ClientId, GroupId, ShardId};
 use crate::store::Reply;
 use crate::transport::Transport;
 
@@ -29,8 +32,10 @@ const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Commands that may wait in a queue; whoever has more waits for a place.
 const QUEUE_COMMANDS_MAX: usize = 8192;
 
+/// A command or read, encoded.
 struct Job<C, A> {
     command: C,
+    bytes: usize,
     deadline: Instant,
     reply: oneshot::Sender<Result<A, BrokerError>>,
 }
@@ -41,6 +46,7 @@ type ReadJob = Job<Read, Answer>;
 /// The queues of a shard. When it is dropped, the tasks end with what they have begun.
 #[derive(Debug)]
 pub(super) struct Lane {
+    group: GroupId,
     writes: mpsc::Sender<WriteJob>,
     reads: mpsc::Sender<ReadJob>,
 }
@@ -57,7 +63,7 @@ impl Lane {
         let (reads, read_jobs) = mpsc::channel(QUEUE_COMMANDS_MAX);
         tokio::spawn(send_writes(Arc::clone(routes), shard, write_jobs));
         tokio::spawn(send_reads(Arc::clone(routes), shard, read_jobs));
-        Self { writes, reads }
+        Self { group: shard.into(), writes, reads }
     }
 
     /// Puts an encoded command in the queue.
@@ -66,10 +72,8 @@ impl Lane {
         command: Vec<u8>,
         deadline: Instant,
     ) -> Result<Pending<Reply>, BrokerError> {
-        let (reply, pending) = oneshot::channel();
-        let sent = self.writes.send(Job { command, deadline, reply }).await;
-        sent.map_err(|_| BrokerError::Stopped)?;
-        Ok(pending)
+        let bytes = command.len();
+        self.enqueue(&self.writes, command, bytes, deadline).await
     }
 
     /// Puts a read in the queue.
@@ -78,10 +82,28 @@ impl Lane {
         command: Read,
         deadline: Instant,
     ) -> Result<Pending<Answer>, BrokerError> {
+        let bytes = message::encode(&command).len();
+        if bytes > COMMAND_BYTES_MAX {
+            return Err(BrokerError::CommandTooLarge { len: bytes, limit: COMMAND_BYTES_MAX });
+        }
+        self.enqueue(&self.reads, command, bytes, deadline).await
+    }
+
+    async fn enqueue<C, A>(
+        &self,
+        queue: &mpsc::Sender<Job<C, A>>,
+        command: C,
+        bytes: usize,
+        deadline: Instant,
+    ) -> Result<Pending<A>, BrokerError> {
         let (reply, pending) = oneshot::channel();
-        let sent = self.reads.send(Job { command, deadline, reply }).await;
-        sent.map_err(|_| BrokerError::Stopped)?;
-        Ok(pending)
+        let job = Job { command, bytes, deadline, reply };
+        match tokio::time::timeout_at(deadline, queue.send(job)).await {
+            Ok(Ok(())) => Ok(pending),
+            Ok(Err(_)) => Err(BrokerError::Stopped),
+            // The queue is full of what waits for the same leader.
+            Err(_) => Err(BrokerError::NoLeader { group: self.group }),
+        }
     }
 }
 
@@ -93,7 +115,7 @@ async fn send_writes<T: Transport>(
     let mut session = ClientSession::new();
     let mut jobs = Vec::new();
     while queue.recv_many(&mut jobs, BATCH_COMMANDS_MAX).await > 0 {
-        while !jobs.is_empty() {
+        while forget_abandoned(&mut jobs) {
             let rest = jobs.split_off(batch_len(&jobs));
             let batch = std::mem::replace(&mut jobs, rest);
             send_batch(&routes, shard, &mut session, batch).await;
@@ -116,15 +138,26 @@ impl ClientSession {
     }
 }
 
+/// Drops the jobs that nobody waits for any more; whether any is left.
+fn forget_abandoned<C, A>(jobs: &mut Vec<Job<C, A>>) -> bool {
+    jobs.retain(|job| !job.reply.is_closed());
+    !jobs.is_empty()
+}
+
 /// How many of the jobs go in one batch: at least one.
-fn batch_len(jobs: &[WriteJob]) -> usize {
+fn batch_len<C, A>(jobs: &[Job<C, A>]) -> usize {
     let mut bytes = 0;
     let fitting = jobs.iter().take_while(|job| {
         let fits = bytes < BATCH_BYTES_MAX;
-        bytes += job.command.len();
+        bytes += job.bytes;
         fits
     });
     fitting.count()
+}
+
+/// When the last of the jobs has to be done.
+fn last_deadline<C, A>(jobs: &[Job<C, A>]) -> Instant {
+    jobs.iter().map(|job| job.deadline).max().unwrap_or_else(Instant::now)
 }
 
 async fn send_batch<T: Transport>(
@@ -138,7 +171,7 @@ async fn send_batch<T: Transport>(
     let commands = jobs.iter().map(|job| job.command.as_slice());
     let batch = Bytes(Batch::assemble(client, sequence, acknowledged, commands));
     let frame = message::encode(&Request::Write { shard, batch });
-    let Some(deadline) = jobs.iter().map(|job| job.deadline).min() else { return };
+    let deadline = last_deadline(&jobs);
     let outcome = match routes.ask_leader(shard.into(), &frame, deadline).await {
         Ok(Response::Written(Bytes(outcome))) => match message::decode(&outcome) {
             Ok(WriteOutcome::Applied(replies)) if replies.len() == jobs.len() => {
@@ -180,8 +213,9 @@ async fn send_reads<T: Transport>(
 ) {
     let mut jobs = Vec::new();
     while queue.recv_many(&mut jobs, BATCH_COMMANDS_MAX).await > 0 {
-        while !jobs.is_empty() {
-            match ask(&routes, shard, &jobs).await {
+        while forget_abandoned(&mut jobs) {
+            let asked = &jobs[..batch_len(&jobs)];
+            match ask(&routes, shard, asked).await {
                 Ok(answers) => {
                     let answered = jobs.len().min(answers.len());
                     for (job, answer) in jobs.drain(..answered).zip(answers) {
@@ -189,7 +223,9 @@ async fn send_reads<T: Transport>(
                     }
                 }
                 Err(error) => {
-                    for job in jobs.drain(..) {
+                    // An answer that is too large is that to the first read: others go on.
+                    let failed = if error.is_answer_too_large() { 1 } else { asked.len() };
+                    for job in jobs.drain(..failed) {
                         let _ = job.reply.send(Err(error.for_read(shard.into())));
                     }
                 }
@@ -206,8 +242,7 @@ async fn ask<T: Transport>(
 ) -> Result<Vec<Answer>, RouteError> {
     let reads = jobs.iter().map(|job| job.command.clone()).collect();
     let request = Request::Read { shard, freshness: Freshness::Linearizable, reads };
-    let now = Instant::now();
-    let deadline = jobs.iter().map(|job| job.deadline).min().unwrap_or(now);
+    let deadline = last_deadline(jobs);
     let malformed = || RouteError::Refused { source: Refusal::Malformed, ambiguous: false };
     match routes.ask_leader(shard.into(), &message::encode(&request), deadline).await? {
         Response::Answers { answers, .. } if !answers.is_empty() => {

@@ -41,8 +41,9 @@ pub const LINE_BYTES_MAX: usize = 8 << 20;
 /// end a load.
 const RECORD_TIME: Duration = Duration::from_secs(30);
 
-/// Records under way at a time.
+/// Records under way at a time, and bytes of their lines.
 const WINDOW: usize = 4096;
+const WINDOW_BYTES: u64 = 32 << 20;
 
 /// Lines that go from the reading thread at a time.
 const LINES_A_MESSAGE: usize = 256;
@@ -210,13 +211,12 @@ impl<T: Transport> Broker<T> {
         let (file, total) = joined(hashed).map_err(fail)?;
         let mut load = self.begin_load(file, false).await?;
         let empty = self.is_empty().await.map_err(|source| LoadError::Note { source })?;
-        if load.finished && mode == LoadMode::Once {
-            if !empty {
-                let (lines, skipped) = (load.lines, load.lines);
-                let report = LoadReport { lines, skipped, ..LoadReport::default() };
-                return Ok(LoadReport { already_loaded: true, ..report });
-            }
+        if empty && (load.finished || load.lines > 0) && mode == LoadMode::Once {
             load = self.begin_load(file, true).await?;
+        } else if load.finished && mode == LoadMode::Once {
+            let (lines, skipped) = (load.lines, load.lines);
+            let report = LoadReport { lines, skipped, ..LoadReport::default() };
+            return Ok(LoadReport { already_loaded: true, ..report });
         }
         let mine = load.lines == 0 && load.begun_by == self.inner.client;
         let (condition, skip) = match mode {
@@ -350,7 +350,7 @@ impl<T: Transport> Loader<'_, T> {
         left: usize,
         on_event: &mut impl FnMut(LoadEvent<'_>),
     ) -> Result<(), LoadError> {
-        while self.pending.len() > left
+        while (self.pending.len() > left || self.pending_bytes() > WINDOW_BYTES)
             && let Some((line, bytes, pending)) = self.pending.pop_front()
         {
             match finish(pending).await {
@@ -361,6 +361,12 @@ impl<T: Transport> Loader<'_, T> {
             on_event(LoadEvent::Progress { bytes, total: self.total });
         }
         Ok(())
+    }
+
+    /// Bytes of the lines under way, but for the first one of them.
+    fn pending_bytes(&self) -> u64 {
+        let end = |line: Option<&(u64, u64, Pending<Reply>)>| line.map_or(0, |(_, end, _)| *end);
+        end(self.pending.back()) - end(self.pending.front())
     }
 
     /// Lines from the start of the file of which nothing is under way.

@@ -57,6 +57,11 @@ impl RouteError {
         }
     }
 
+    /// Whether the answer to the first read of the request is larger than a frame.
+    pub(super) fn is_answer_too_large(&self) -> bool {
+        matches!(self, Self::Refused { source: Refusal::AnswerTooLarge { .. }, .. })
+    }
+
     /// What it means for a read, which changes nothing wherever it was carried out.
     pub(super) fn for_read(&self, group: GroupId) -> BrokerError {
         match self {
@@ -292,9 +297,9 @@ fn failed(error: &TransportError) -> Attempt {
         | TransportError::VersionMismatch { .. }
         | TransportError::Bind { .. } => Attempt::Lost,
         // Silence may be a pause, and is not yet a loss.
-        TransportError::ConnectTimeout { .. } | TransportError::FrameTooLarge { .. } => {
-            Attempt::Silent { sent: false }
-        }
+        TransportError::ConnectTimeout { .. } => Attempt::Silent { sent: false },
+        // The transport's limit is lower than what this crate sends.
+        TransportError::FrameTooLarge { .. } => Attempt::Refused(Refusal::Malformed),
         TransportError::DeadlineExceeded { sent, .. } => Attempt::Silent { sent: *sent },
         TransportError::Lost { .. } | TransportError::ResponseTooLarge { .. } => {
             Attempt::Silent { sent: true }

@@ -20,7 +20,7 @@ use super::machine::SnapshotData;
 use super::wire::{self, RaftRequest, RaftResponse};
 use super::{AddressBook, Types};
 use crate::replication::message::{self, Bytes, Request, Response};
-use crate::replication::{GroupId, ServerId};
+use crate::replication::{ClusterId, GroupId, ServerId};
 use crate::transport::Transport;
 
 /// Bytes of a snapshot that go in one frame.
@@ -88,12 +88,13 @@ pub(crate) enum PeerError {
 /// Makes the connections of one group.
 pub(super) struct Network<T> {
     peers: Arc<Peers<T>>,
+    cluster: ClusterId,
     group: GroupId,
 }
 
 impl<T> Network<T> {
-    pub(super) fn new(peers: Arc<Peers<T>>, group: GroupId) -> Self {
-        Self { peers, group }
+    pub(super) fn new(peers: Arc<Peers<T>>, cluster: ClusterId, group: GroupId) -> Self {
+        Self { peers, cluster, group }
     }
 }
 
@@ -102,13 +103,15 @@ impl<T: Transport> RaftNetworkFactory<Types> for Network<T> {
 
     async fn new_client(&mut self, target: u64, _node: &()) -> Connection<T> {
         let peers = Arc::clone(&self.peers);
-        Connection { peers, group: self.group, target: ServerId(target) }
+        let (cluster, group) = (self.cluster, self.group);
+        Connection { peers, cluster, group, target: ServerId(target) }
     }
 }
 
 /// From one group on this server to its replica on another.
 pub(super) struct Connection<T> {
     peers: Arc<Peers<T>>,
+    cluster: ClusterId,
     group: GroupId,
     target: ServerId,
 }
@@ -117,6 +120,7 @@ impl<T: Transport> Connection<T> {
     async fn ask(&self, request: &RaftRequest, wait: Duration) -> Result<RaftResponse, Failure> {
         let request = Request::Raft {
             to: self.target,
+            cluster: self.cluster,
             group: self.group,
             message: Bytes(message::encode(request)),
         };
@@ -162,8 +166,10 @@ impl<T: Transport> RaftNetworkV2<Types> for Connection<T> {
         rpc: AppendEntriesRequest<Types>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
-        let (request, cut) = wire::append_request(&rpc);
-        match self.ask(&request, option.soft_ttl()).await? {
+        let wire::Append { request, cut, bytes } = wire::append_request(&rpc);
+        // The library allows an append the time of a heartbeat, whatever it carries.
+        let wait = option.soft_ttl() + Duration::from_micros(bytes);
+        match self.ask(&request, wait).await? {
             RaftResponse::Appended if cut.is_some() => {
                 Ok(AppendEntriesResponse::PartialSuccess(cut))
             }

@@ -70,6 +70,7 @@ pub(super) enum RaftRequest {
     Append {
         vote: WireVote,
         previous: Option<WireLogId>,
+        #[serde(deserialize_with = "message::bounded")]
         entries: Vec<WireEntry>,
         commit: Option<WireLogId>,
     },
@@ -123,6 +124,45 @@ pub(super) enum RaftResponse {
     Transferred(bool),
     /// The replica has stopped or failed.
     Stopped,
+}
+
+impl RaftRequest {
+    /// Whether it can come from a replica that works: what openraft takes for granted.
+    fn is_consistent(&self) -> bool {
+        let sane = |id: &WireLogId| id.index < u64::MAX;
+        match self {
+            Self::Append { vote, previous, entries, commit } => {
+                let first = previous.map_or(0, |id| id.index.saturating_add(1));
+                let in_order = entries.iter().zip(first..).all(|(entry, at)| entry.id.index == at);
+                vote.committed
+                    && in_order
+                    && previous.iter().chain(commit).all(sane)
+                    && entries.iter().all(|entry| sane(&entry.id) && entry.payload.is_consistent())
+            }
+            Self::Vote { last, .. } | Self::Transfer { last, .. } => last.iter().all(sane),
+            Self::SnapshotPart { vote, meta, .. } | Self::InstallSnapshot { vote, meta, .. } => {
+                vote.committed
+                    && meta.last.iter().chain(&meta.membership_id).all(sane)
+                    && meta.membership.is_consistent()
+            }
+        }
+    }
+}
+
+impl WirePayload {
+    fn is_consistent(&self) -> bool {
+        match self {
+            Self::Blank | Self::Normal(_) => true,
+            Self::Membership(membership) => membership.is_consistent(),
+        }
+    }
+}
+
+impl WireMembership {
+    fn is_consistent(&self) -> bool {
+        let voters = self.voters.iter().all(|set| !set.is_empty() && set.is_subset(&self.members));
+        voters && !self.voters.is_empty()
+    }
 }
 
 impl From<&VoteOf<Types>> for WireVote {
@@ -232,15 +272,21 @@ impl<'de> Deserialize<'de> for SharedBytes {
 /// Bytes of entries after which an append request goes without the rest.
 const APPEND_BYTES_MAX: usize = 4 << 20;
 
-/// The request for as many of the entries as go into one frame, and the place of the last of them
-/// where that is not all: at least one entry goes, however large.
-pub(super) fn append_request(
-    rpc: &AppendEntriesRequest<Types>,
-) -> (RaftRequest, Option<LogIdOf<Types>>) {
+/// A request to append entries.
+pub(super) struct Append {
+    pub(super) request: RaftRequest,
+    /// The place of the last entry in it, where it is not the last of all.
+    pub(super) cut: Option<LogIdOf<Types>>,
+    /// Bytes of its entries.
+    pub(super) bytes: u64,
+}
+
+/// The request for as many of the entries as go into one frame: at least one, however large.
+pub(super) fn append_request(rpc: &AppendEntriesRequest<Types>) -> Append {
     let mut bytes = 0;
     let fitting = rpc.entries.iter().take_while(|entry| {
         let fits = bytes < APPEND_BYTES_MAX;
-        if let EntryPayload::Normal(payload) = &entry.payload {
+        if fits && let EntryPayload::Normal(payload) = &entry.payload {
             bytes += payload.0.len();
         }
         fits
@@ -255,20 +301,24 @@ pub(super) fn append_request(
         entries,
         commit: rpc.leader_commit.as_ref().map(Into::into),
     };
-    (request, cut)
+    Append { request, cut, bytes: bytes as u64 }
 }
 
 /// Answers an encoded message of another replica.
 ///
 /// # Errors
 ///
-/// [`DecodeError`] if it is none.
+/// [`DecodeError`] if it is none, or contradicts itself.
 pub(super) async fn answer<S: StateMachine>(
     raft: &Raft<Types, Machine<S>>,
     machine: &Machine<S>,
     bytes: &[u8],
 ) -> Result<Vec<u8>, DecodeError> {
-    let response = match message::decode(bytes)? {
+    let request = message::decode::<RaftRequest>(bytes)?;
+    if !request.is_consistent() {
+        return Err(DecodeError::Inconsistent);
+    }
+    let response = match request {
         RaftRequest::Append { vote, previous, entries, commit } => {
             let rpc = AppendEntriesRequest {
                 vote: vote.into(),
@@ -308,6 +358,8 @@ pub(super) async fn answer<S: StateMachine>(
             let arrived = machine.write().arriving.finish(&(vote, meta.clone()), len);
             match arrived {
                 None => RaftResponse::PartMisplaced,
+                // What cannot be decoded would stop the replica for good.
+                Some(data) if message::decode::<S>(&data).is_err() => RaftResponse::PartMisplaced,
                 Some(data) => {
                     let snapshot = Snapshot { meta: meta.into(), snapshot: data.into() };
                     let installed = raft.install_full_snapshot(vote.into(), snapshot).await;
@@ -400,13 +452,13 @@ mod tests {
     fn an_append_request_is_cut_where_a_frame_would_overflow() {
         let half = APPEND_BYTES_MAX / 2;
         let rpc = request(vec![normal(5, half), normal(6, half), normal(7, 1)]);
-        let (cut_request, cut) = append_request(&rpc);
-        assert_eq!(cut, Some(id(6)));
+        let Append { request: cut_request, cut, bytes } = append_request(&rpc);
+        assert_eq!((cut, bytes), (Some(id(6)), APPEND_BYTES_MAX as u64));
         let RaftRequest::Append { entries, .. } = cut_request else { panic!("not an append") };
         assert_eq!(entries.len(), 2);
-        assert_eq!(append_request(&request(vec![normal(5, half), normal(6, half)])).1, None);
-        assert_eq!(append_request(&request(vec![normal(5, 3 * half)])).1, None);
-        assert_eq!(append_request(&request(vec![])).1, None);
+        assert_eq!(append_request(&request(vec![normal(5, half), normal(6, half)])).cut, None);
+        assert_eq!(append_request(&request(vec![normal(5, 3 * half)])).cut, None);
+        assert_eq!(append_request(&request(vec![])).cut, None);
     }
 
     #[test]

@@ -14,13 +14,16 @@ use crate::replication::message::{
 use crate::replication::meta::MetaCommand;
 use crate::replication::raft::{Group, GroupError, StateMachine};
 use crate::replication::shard::{Batch, Shard};
-use crate::replication::{GroupId, ShardId};
+use crate::replication::{COMMAND_BYTES_MAX, GroupId, ShardId};
 use crate::store::{Record, ScanPage};
 use crate::transport::{BoxFuture, FRAME_BYTES_MAX, Frame, Handler, Transport};
 use crate::value::Value;
 
 /// How long a request may wait for its group.
 const GROUP_TIME: Duration = Duration::from_secs(5);
+
+/// The largest entry of a log. Brokers send batches below 1 MiB, and one command more.
+const PROPOSAL_BYTES_MAX: usize = COMMAND_BYTES_MAX + (2 << 20);
 
 /// Bytes of answers after which a response goes without the rest; the broker asks again for them.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
@@ -70,14 +73,24 @@ impl<T: Transport> Shared<T> {
                 })
                 .await
             }
+            Request::Claim(plan) => {
+                self.adopt(&plan).map_or_else(Response::Refused, |()| Response::Done)
+            }
+            Request::Release(cluster) => {
+                self.release(cluster);
+                Response::Done
+            }
             Request::Write { shard, batch } => self.write(peer, shard, batch).await,
             Request::Read { shard, freshness, reads } => {
                 self.read(peer, shard, freshness, &reads).await
             }
             Request::Meta(command) => self.change_meta(command).await,
-            Request::Raft { to, group, message } => {
+            Request::Raft { to, cluster, group, message } => {
                 if to != self.id() {
                     return Response::Refused(Refusal::OtherServer);
+                }
+                if self.map().as_ref().is_none_or(|map| map.cluster != cluster) {
+                    return Response::Refused(Refusal::OtherCluster);
                 }
                 self.replicate(group, &message.0).await
             }
@@ -93,8 +106,8 @@ impl<T: Transport> Shared<T> {
         let Some(group) = self.shard(shard) else { return Response::NotHere };
         // Only what every replica can decode may enter the log.
         match message::decode::<Batch>(&batch.0) {
-            Ok(batch) => log_writes(peer, &batch.commands),
-            Err(_) => return Response::Refused(Refusal::Malformed),
+            Ok(batch) if batch.commands.iter().all(is_write) => log_writes(peer, &batch.commands),
+            Ok(_) | Err(_) => return Response::Refused(Refusal::Malformed),
         }
         propose(&group, batch).await
     }
@@ -153,7 +166,19 @@ async fn to_the_end(work: impl Future<Output = Response> + Send + 'static) -> Re
     tokio::spawn(work).await.unwrap_or(Response::Refused(Refusal::Stopping))
 }
 
+/// Whether the command belongs in a log: the replies to reads would be kept there with it.
+fn is_write(command: &Command) -> bool {
+    match command {
+        Command::Put { .. } | Command::Delete { .. } => true,
+        Command::Get { .. } | Command::Query { .. } => false,
+    }
+}
+
 async fn propose<S: StateMachine>(group: &Group<S>, payload: Bytes) -> Response {
+    // What is in the log has to fit into a frame to the other replicas.
+    if payload.0.len() > PROPOSAL_BYTES_MAX {
+        return Response::Refused(Refusal::Malformed);
+    }
     match group.propose(payload.0, Instant::now() + GROUP_TIME).await {
         Ok(response) => Response::Written(Bytes(response)),
         Err(error) => refused_by_group(&error),

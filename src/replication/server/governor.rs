@@ -26,22 +26,36 @@ const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 impl<T: Transport> Shared<T> {
-    /// Founds the cluster of `plan`, or goes on with founding it: has group 0 held by its voters,
-    /// begins its log, and proposes the plan.
+    /// Founds the cluster of `plan`, or goes on with founding it: claims the voters of group 0 for
+    /// it, has them hold the group, begins its log, and proposes the plan.
+    ///
+    /// A server can be claimed for one cluster at a time, so of two plans for the same servers one
+    /// gets a majority at most, and only then is anything done that cannot be undone.
     ///
     /// # Errors
     ///
     /// The response to send instead: the server belongs to another cluster, or too few servers
-    /// agreed. The servers that did hold the plan, so that founding can go on.
+    /// agreed; those that did are released, so that another plan can have them.
     pub(super) async fn found(self: &Arc<Self>, plan: ClusterMap) -> Result<(), Response> {
-        self.host(&plan, GroupId::META, false).await.map_err(Response::Refused)?;
         let voters = plan.voters(GroupId::META);
-        let others = voters.iter().filter(|voter| **voter != self.id());
-        let hosted = join_all(others.map(|voter| self.ask_to_host(&plan, GroupId::META, *voter)));
-        let agreed = hosted.await.into_iter().filter(|agreed| *agreed).count() + 1;
+        if !voters.contains(&self.id()) {
+            return Err(Response::Refused(Refusal::OtherServer));
+        }
+        self.adopt(&plan).map_err(Response::Refused)?;
+        let others: Vec<ServerId> =
+            voters.iter().copied().filter(|voter| *voter != self.id()).collect();
+        let claim = Request::Claim(plan.clone());
+        let claimed = join_all(others.iter().map(|other| self.ask(*other, &claim))).await;
+        let agreed = claimed.into_iter().filter(|agreed| *agreed).count() + 1;
         if agreed < ClusterMap::majority(voters) {
+            let release = Request::Release(plan.cluster);
+            join_all(others.iter().map(|other| self.ask(*other, &release))).await;
+            self.release(plan.cluster);
             return Err(Response::Refused(Refusal::NotFounded));
         }
+        self.host(&plan, GroupId::META, false).await.map_err(Response::Refused)?;
+        // Whoever cannot be asked now is asked by the governor.
+        join_all(others.iter().map(|other| self.ask_to_host(&plan, GroupId::META, *other))).await;
         self.host(&plan, GroupId::META, true).await.map_err(Response::Refused)?;
         let command = Bytes(message::encode(&MetaCommand::Found(plan)));
         match self.meta_until_led(&command).await {
@@ -84,15 +98,19 @@ impl<T: Transport> Shared<T> {
         server: ServerId,
         initialize: bool,
     ) -> bool {
-        let request = Request::Host { map: map.clone(), group, initialize };
-        match self.peers.call(server, &request, Instant::now() + CALL_TIME).await {
+        self.ask(server, &Request::Host { map: map.clone(), group, initialize }).await
+    }
+
+    /// Asks another server for something; whether it did it.
+    async fn ask(&self, server: ServerId, request: &Request) -> bool {
+        match self.peers.call(server, request, Instant::now() + CALL_TIME).await {
             Ok(Response::Done) => true,
             Ok(other) => {
-                tracing::debug!(%server, %group, ?other, "the server does not hold the group");
+                tracing::debug!(%server, ?other, "a server refused");
                 false
             }
             Err(error) => {
-                tracing::debug!(%server, %group, %error, "the server cannot be asked");
+                tracing::debug!(%server, %error, "a server cannot be asked");
                 false
             }
         }
