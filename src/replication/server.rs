@@ -188,7 +188,7 @@ struct Shared<T> {
     map: Mutex<Option<ClusterMap>>,
     meta: RwLock<Option<Group<Meta>>>,
     shards: RwLock<BTreeMap<ShardId, Group<Shard>>>,
-    /// Held while a group is started, so that it is started once.
+    /// Held while a group is started, so that it is started once, and for one cluster.
     hosting: tokio::sync::Mutex<()>,
     /// Group 0 may have something to carry out.
     meta_changed: Notify,
@@ -242,8 +242,15 @@ impl<T: Transport> Shared<T> {
         Ok(())
     }
 
+    /// Lets the cluster of `plan` have this server, if no other has it.
+    async fn claim(&self, plan: &ClusterMap) -> Result<(), Refusal> {
+        let _not_while_hosting = self.hosting.lock().await;
+        self.adopt(plan)
+    }
+
     /// Forgets the plan of `cluster`, unless something was done of it.
-    fn release(&self, cluster: ClusterId) {
+    async fn release(&self, cluster: ClusterId) {
+        let _not_while_hosting = self.hosting.lock().await;
         let mut known = self.map();
         let idle = known.as_ref().is_some_and(|map| map.cluster == cluster && map.epoch == 0);
         if idle && self.meta().is_none() {

@@ -74,10 +74,10 @@ impl<T: Transport> Shared<T> {
                 .await
             }
             Request::Claim(plan) => {
-                self.adopt(&plan).map_or_else(Response::Refused, |()| Response::Done)
+                self.claim(&plan).await.map_or_else(Response::Refused, |()| Response::Done)
             }
             Request::Release(cluster) => {
-                self.release(cluster);
+                self.release(cluster).await;
                 Response::Done
             }
             Request::Write { shard, batch } => self.write(peer, shard, batch).await,

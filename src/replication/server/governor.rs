@@ -41,7 +41,7 @@ impl<T: Transport> Shared<T> {
         if !voters.contains(&self.id()) {
             return Err(Response::Refused(Refusal::OtherServer));
         }
-        self.adopt(&plan).map_err(Response::Refused)?;
+        self.claim(&plan).await.map_err(Response::Refused)?;
         let others: Vec<ServerId> =
             voters.iter().copied().filter(|voter| *voter != self.id()).collect();
         let claim = Request::Claim(plan.clone());
@@ -50,7 +50,7 @@ impl<T: Transport> Shared<T> {
         if agreed < ClusterMap::majority(voters) {
             let release = Request::Release(plan.cluster);
             join_all(others.iter().map(|other| self.ask(*other, &release))).await;
-            self.release(plan.cluster);
+            self.release(plan.cluster).await;
             return Err(Response::Refused(Refusal::NotFounded));
         }
         self.host(&plan, GroupId::META, false).await.map_err(Response::Refused)?;
