@@ -353,7 +353,7 @@ fn bad_and_repeated_lines_are_told_and_the_others_indexed() {
         faults[..3],
         [
             "data.txt:2:10: Value is missing!",
-            "data.txt:3: key \"a\" again, after line 1",
+            "data.txt:3: key \"a\" again, after line 1; this line wins",
             "data.txt:4:10: expected a value, found '}'",
         ]
     );
