@@ -39,6 +39,8 @@ use crate::replication::message::{Addresses, Position};
 use crate::replication::{ClusterId, DecodeError, GroupId, ServerId};
 use crate::transport::Transport;
 
+#[cfg(test)]
+pub(in crate::replication) mod hostile;
 mod machine;
 mod network;
 mod storage;

@@ -25,6 +25,8 @@ use crate::transport::{Listener, Transport, TransportError};
 
 mod dispatch;
 mod governor;
+#[cfg(test)]
+mod hostile;
 
 /// How long a clean stop waits for other servers to take over what this one leads.
 const HAND_OVER_TIME: Duration = Duration::from_millis(500);

@@ -4,6 +4,8 @@
 mod cluster;
 #[cfg(feature = "generator")]
 mod create_data;
+#[cfg(feature = "cluster")]
+mod faults;
 mod grammar;
 mod layers;
 #[cfg(all(feature = "cluster", feature = "generator"))]

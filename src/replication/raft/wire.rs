@@ -132,8 +132,12 @@ impl RaftRequest {
         let sane = |id: &WireLogId| id.index < u64::MAX;
         match self {
             Self::Append { vote, previous, entries, commit } => {
-                let first = previous.map_or(0, |id| id.index.saturating_add(1));
-                let in_order = entries.iter().zip(first..).all(|(entry, at)| entry.id.index == at);
+                let mut last = previous.map(|id| id.index);
+                let in_order = entries.iter().all(|entry| {
+                    let next = last.map_or(Some(0), |last| last.checked_add(1));
+                    last = next;
+                    next == Some(entry.id.index)
+                });
                 vote.committed
                     && in_order
                     && previous.iter().chain(commit).all(sane)
