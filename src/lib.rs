@@ -28,7 +28,7 @@
 //! | type | module | role |
 //! |---|---|---|
 //! | [`Trie`] | [`trie`] | an ordered map from byte strings, with prefix queries |
-//! | [`Value`], [`Map`], [`Path`] | [`value`] | documents, and ways into them |
+//! | [`Value`], [`Map`], [`Path`] | [`mod@value`] | documents, and ways into them |
 //! | [`Command`], [`ParseError`] | [`parser`] | the text form of values, paths and commands |
 //! | [`Store`] | [`store`] | documents by key, with versions, in this process |
 //! | [`Server`], [`Broker`], [`Cluster`] | [`replication`] | documents on many servers |
