@@ -51,11 +51,24 @@
 //! - A trie of references must be declared after what it refers to: as with any collection that
 //!   isn't std's own, its drop counts as a use of its values.
 
+mod build;
+#[cfg(any(test, fuzzing))]
+mod check;
 mod cursor;
+mod cut;
 mod entry;
 mod extract;
+#[expect(unsafe_code, reason = "nodes are blocks of memory with areas of several types")]
+#[expect(clippy::cast_possible_truncation, reason = "what is counted in a few bits has a limit")]
+mod inner;
 mod iter;
+mod key;
+#[expect(unsafe_code, reason = "nodes are blocks of memory with areas of several types")]
 mod node;
+#[expect(unsafe_code, reason = "nodes are blocks of memory with areas of several types")]
+#[expect(clippy::cast_possible_truncation, reason = "what is counted in a few bits has a limit")]
+mod page;
+mod place;
 mod range;
 mod serialize;
 #[cfg(test)]
@@ -71,7 +84,11 @@ pub use iter::{
 };
 pub use range::KeyRange;
 
-use node::Node;
+use build::Builder;
+use node::Root;
+use place::{Occupied, find};
+use std::cmp::Ordering;
+use std::mem;
 use thiserror::Error;
 use walk::{Mutable, Owned, Shared};
 
@@ -90,13 +107,12 @@ use walk::{Mutable, Owned, Shared};
 /// let entries: Vec<_> = trie.iter().collect();
 /// assert_eq!(entries, [(b"a".to_vec(), &1), (b"b".to_vec(), &12)]);
 /// ```
-#[derive(Clone)]
 pub struct Trie<V> {
-    /// `None` until the first insertion. Its invariants are at [`Node`].
-    root: Option<Box<Node<V>>>,
-    /// The number of values in the nodes.
-    len: usize,
+    root: Root<V>,
 }
+
+/// [`Trie::append`] builds a new trie of both, unless the other one is this many times smaller.
+const APPEND_BY_INSERTING: usize = 8;
 
 /// The keys given to [`Trie::from_sorted`] don't ascend. No trie was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -124,7 +140,7 @@ impl<V> Trie<V> {
     /// assert!(NOTHING.is_empty());
     /// ```
     pub const fn new() -> Self {
-        Self { root: None, len: 0 }
+        Self { root: Root::empty() }
     }
 
     /// Makes a trie of entries whose keys ascend, in one pass. Takes **O(n)** for `n`
@@ -151,26 +167,62 @@ impl<V> Trie<V> {
     pub fn from_sorted<K: AsRef<[u8]>>(
         entries: impl IntoIterator<Item = (K, V)>,
     ) -> Result<Self, UnsortedError> {
-        let mut trie = Self::new();
-        let mut last: Option<K> = None;
+        let mut builder = Builder::new();
         for (position, (key, value)) in entries.into_iter().enumerate() {
-            if last.is_some_and(|last| last.as_ref() >= key.as_ref()) {
+            if builder.push(key.as_ref(), value).is_err() {
                 return Err(UnsortedError { position });
             }
-            trie.insert(&key, value);
-            last = Some(key);
         }
-        Ok(trie)
+        Ok(Self { root: builder.finish() })
+    }
+
+    /// A copy that shares all nodes with this trie. Takes **O(1)**: nothing is cloned, and nothing is
+    /// allocated but a few words for a trie of more than one page.
+    ///
+    /// Neither side sees what the other one changes: before a node that both have is written to, the
+    /// writer copies it, which clones the values in it and shares the nodes below. So the first write
+    /// to each page after a snapshot costs more, and the later ones cost what they always do. What a
+    /// snapshot shares stays in memory until both sides have let go of it.
+    ///
+    /// The bounds are those of sharing values between threads and of copying them later. A trie that
+    /// no snapshot is taken of asks for neither. [`clone`](Clone::clone) copies all entries at once.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a node already has more than two thousand million owners.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use triekv::trie::Trie;
+    ///
+    /// let mut now = Trie::from([("a", 1), ("b", 2)]);
+    /// let then = now.snapshot();
+    /// now.insert("a", 10);
+    /// assert_eq!(then, Trie::from([("a", 1), ("b", 2)]));
+    /// assert_eq!(now, Trie::from([("a", 10), ("b", 2)]));
+    ///
+    /// // Another thread can read it, for as long as it likes.
+    /// let sum = std::thread::spawn(move || then.values().sum::<i32>());
+    /// now.clear();
+    /// # assert_eq!(sum.join().unwrap(), 3);
+    /// ```
+    #[must_use = "a snapshot is what it returns"]
+    pub fn snapshot(&self) -> Self
+    where
+        V: Clone + Send + Sync,
+    {
+        Self { root: self.root.snapshot(V::clone) }
     }
 
     /// The number of entries. Takes **O(1)**.
-    pub const fn len(&self) -> usize {
-        self.len
+    pub fn len(&self) -> usize {
+        self.root.len()
     }
 
     /// Whether there are no entries. Takes **O(1)**.
-    pub const fn is_empty(&self) -> bool {
-        self.len == 0
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Removes all entries. Takes **O(n)** for `n` entries.
@@ -191,7 +243,7 @@ impl<V> Trie<V> {
     /// assert_eq!(trie.get("mar"), None);
     /// ```
     pub fn get<K: AsRef<[u8]> + ?Sized>(&self, key: &K) -> Option<&V> {
-        self.root.as_ref()?.get(key.as_ref())
+        place::get(&self.root, key.as_ref())
     }
 
     /// Returns the value at `key` to be changed in place, or `None` if there is none. Takes **O(k)**
@@ -209,7 +261,7 @@ impl<V> Trie<V> {
     /// assert_eq!(trie["mary"], 2);
     /// ```
     pub fn get_mut<K: AsRef<[u8]> + ?Sized>(&mut self, key: &K) -> Option<&mut V> {
-        self.root.as_mut()?.get_mut(key.as_ref())
+        Some(self.find(key.as_ref())?.into_mut())
     }
 
     /// Whether there is a value at `key`. Takes **O(k)** for a key of `k` bytes.
@@ -231,10 +283,11 @@ impl<V> Trie<V> {
     /// assert_eq!(trie["mary"], 2);
     /// ```
     pub fn insert<K: AsRef<[u8]>>(&mut self, key: K, value: V) -> Option<V> {
-        match self.entry(key) {
-            Entry::Occupied(mut entry) => Some(entry.insert(value)),
-            Entry::Vacant(entry) => {
-                entry.insert(value);
+        let key = key.as_ref();
+        match find(&mut self.root, key) {
+            Ok(mut place) => Some(mem::replace(place.get_mut(), value)),
+            Err(place) => {
+                place.insert(key, value);
                 None
             }
         }
@@ -253,9 +306,11 @@ impl<V> Trie<V> {
     /// assert_eq!(trie.remove("mary"), None);
     /// ```
     pub fn remove<K: AsRef<[u8]> + ?Sized>(&mut self, key: &K) -> Option<V> {
-        let place = self.root.as_mut()?.find(key.as_ref()).ok()?;
-        self.len -= 1;
-        Some(place.remove())
+        let value = self.find(key.as_ref())?.remove();
+        if self.is_empty() {
+            self.clear();
+        }
+        Some(value)
     }
 
     /// Removes the entry at `key` and returns it, with a copy of the key, or `None` if there is none.
@@ -278,11 +333,9 @@ impl<V> Trie<V> {
     /// assert_eq!(trie["mary"], [1, 2]);
     /// ```
     pub fn entry<K: AsRef<[u8]>>(&mut self, key: K) -> Entry<'_, K, V> {
-        let len = &mut self.len;
-        let root = self.root.get_or_insert_with(|| Box::new(Node::empty_root()));
-        match root.find(key.as_ref()) {
-            Ok(place) => Entry::Occupied(OccupiedEntry { key, place, len }),
-            Err(place) => Entry::Vacant(VacantEntry { key, place, len }),
+        match find(&mut self.root, key.as_ref()) {
+            Ok(place) => Entry::Occupied(OccupiedEntry { key, place }),
+            Err(place) => Entry::Vacant(VacantEntry { key, place }),
         }
     }
 
@@ -313,15 +366,15 @@ impl<V> Trie<V> {
     /// assert_eq!(trie["a"], 10);
     /// ```
     pub fn first_entry(&mut self) -> Option<OccupiedEntry<'_, Vec<u8>, V>> {
-        let (key, place) = self.root.as_mut()?.find_first()?;
-        Some(OccupiedEntry { key, place, len: &mut self.len })
+        let (key, _) = self.first_key_value()?;
+        Some(OccupiedEntry { place: find(&mut self.root, &key).ok()?, key })
     }
 
     /// The place with the greatest key, or `None` if the trie is empty. Takes **O(k)** for a key of
     /// `k` bytes.
     pub fn last_entry(&mut self) -> Option<OccupiedEntry<'_, Vec<u8>, V>> {
-        let (key, place) = self.root.as_mut()?.find_last()?;
-        Some(OccupiedEntry { key, place, len: &mut self.len })
+        let (key, _) = self.last_key_value()?;
+        Some(OccupiedEntry { place: find(&mut self.root, &key).ok()?, key })
     }
 
     /// Removes the entry with the smallest key and returns it, or `None` if the trie is empty. Takes
@@ -463,17 +516,13 @@ impl<V> Trie<V> {
     /// assert_eq!(trie.prefix("").count(), 3);
     /// ```
     pub fn prefix<K: AsRef<[u8]> + ?Sized>(&self, prefix: &K) -> Range<'_, V> {
-        Range { walk: self.walk_prefix(prefix.as_ref()) }
+        Range { walk: Shared::of_prefix(&self.root, prefix.as_ref()) }
     }
 
     /// Iterates over the entries whose keys begin with `prefix`, in key order, with mutable values.
     /// Takes as long as [`prefix`](Self::prefix).
     pub fn prefix_mut<K: AsRef<[u8]> + ?Sized>(&mut self, prefix: &K) -> RangeMut<'_, V> {
-        let prefix = prefix.as_ref();
-        let subtree = self.root.as_mut().and_then(|root| root.subtree_mut(prefix));
-        let walk = subtree.map_or_else(Mutable::empty, |(node, depth)| {
-            Mutable::new(node, &prefix[..depth], self.len)
-        });
+        let walk = Mutable::of_prefix(&mut self.root, prefix.as_ref());
         RangeMut { walk }
     }
 
@@ -491,12 +540,7 @@ impl<V> Trie<V> {
     /// ```
     #[expect(clippy::return_self_not_must_use, reason = "removing is of use by itself")]
     pub fn remove_prefix<K: AsRef<[u8]> + ?Sized>(&mut self, prefix: &K) -> Self {
-        let prefix = prefix.as_ref();
-        if prefix.is_empty() {
-            return std::mem::take(self);
-        }
-        let removed = self.root.as_mut().and_then(|root| root.remove_prefix(prefix));
-        removed.map_or_else(Self::new, |root| self.give_away(root))
+        Self { root: cut::remove_prefix(&mut self.root, prefix.as_ref()) }
     }
 
     /// Returns the longest key in the trie that `key` begins with, as a part of `key`, and its value;
@@ -533,7 +577,7 @@ impl<V> Trie<V> {
     /// assert_eq!(found, ['a', 'b']);
     /// ```
     pub fn prefixes<'k, K: AsRef<[u8]> + ?Sized>(&self, key: &'k K) -> Prefixes<'_, 'k, V> {
-        Prefixes::new(self.root.as_deref(), key.as_ref())
+        Prefixes::new(&self.root, key.as_ref())
     }
 
     /// A cursor over all entries, which lends each key instead of copying it. Takes **O(1)**.
@@ -556,7 +600,7 @@ impl<V> Trie<V> {
     /// A cursor over the entries whose keys begin with `prefix`. Takes **O(p)** for a prefix of `p`
     /// bytes.
     pub fn cursor_prefix<K: AsRef<[u8]> + ?Sized>(&self, prefix: &K) -> Cursor<'_, V> {
-        Cursor { walk: self.walk_prefix(prefix.as_ref()) }
+        Cursor { walk: Shared::of_prefix(&self.root, prefix.as_ref()) }
     }
 
     /// A cursor over the entries whose keys lie in `range`. Takes **O(k)** for bounds of `k` bytes.
@@ -648,10 +692,12 @@ impl<V> Trie<V> {
     /// assert!(new.is_empty());
     /// ```
     pub fn append(&mut self, other: &mut Self) {
-        if self.is_empty() {
-            std::mem::swap(self, other);
-        } else {
-            self.extend(std::mem::take(other));
+        if other.len() < self.len() / APPEND_BY_INSERTING {
+            self.extend(mem::take(other));
+        } else if self.is_empty() {
+            mem::swap(self, other);
+        } else if !other.is_empty() {
+            *self = merged(mem::take(self).into_walk(), mem::take(other).into_walk());
         }
     }
 
@@ -671,30 +717,30 @@ impl<V> Trie<V> {
     pub fn split_off<K: AsRef<[u8]> + ?Sized>(&mut self, key: &K) -> Self {
         let key = key.as_ref();
         if key.is_empty() {
-            return std::mem::take(self);
+            return mem::take(self);
         }
-        let removed = self.root.as_mut().map(|root| root.split_off(key));
-        removed.map_or_else(Self::new, |root| self.give_away(root))
+        Self { root: cut::split_off(&mut self.root, key) }
     }
 
-    /// The trie of `root`, whose entries were cut off this one.
-    fn give_away(&mut self, root: Node<V>) -> Self {
-        let len = root.count();
-        self.len -= len;
-        Self { root: Some(Box::new(root)), len }
+    /// The place of a key that is there. The nodes on the way to it are made the trie's own.
+    fn find(&mut self, key: &[u8]) -> Option<Occupied<'_, V>> {
+        // What isn't there mustn't cost a copy of what is shared.
+        if self.root.clone_fn().is_some() && !self.contains_key(key) {
+            return None;
+        }
+        find(&mut self.root, key).ok()
     }
 
     fn walk(&self) -> Shared<'_, V> {
-        self.root.as_deref().map_or_else(Shared::empty, |root| Shared::new(root, &[], self.len))
+        Shared::of_root(&self.root)
     }
 
     fn walk_mut(&mut self) -> Mutable<'_, V> {
-        let len = self.len;
-        self.root.as_deref_mut().map_or_else(Mutable::empty, |root| Mutable::new(root, &[], len))
+        Mutable::of_root(&mut self.root)
     }
 
     fn into_walk(self) -> Owned<V> {
-        self.root.map_or_else(Owned::empty, |root| Owned::new(*root, &[], self.len))
+        Owned::of_root(self.root)
     }
 
     fn walk_range(&self, range: &impl KeyRange) -> Shared<'_, V> {
@@ -703,41 +749,34 @@ impl<V> Trie<V> {
         walk.restrict(bounds);
         walk
     }
-
-    fn walk_prefix(&self, prefix: &[u8]) -> Shared<'_, V> {
-        let subtree = self.root.as_ref().and_then(|root| root.subtree(prefix));
-        subtree.map_or_else(Shared::empty, |(node, depth)| {
-            Shared::new(node, &prefix[..depth], self.len)
-        })
-    }
 }
 
-#[cfg(test)]
-impl<V> Trie<V> {
-    /// Panics if an invariant of [`Node`] or the length doesn't hold.
-    pub(crate) fn check(&self) {
-        let Some(root) = &self.root else {
-            assert_eq!(self.len, 0, "a trie without a root has no entries");
-            return;
+/// The entries of both; where both have a key, that of `right`.
+fn merged<V>(mut left: Owned<V>, mut right: Owned<V>) -> Trie<V> {
+    let mut builder = Builder::new();
+    let mut push = |key: &[u8], value| {
+        let pushed = builder.push(key, value);
+        assert!(pushed.is_ok(), "walks go in the order of keys");
+    };
+    let (mut from_left, mut from_right) = (left.step(), right.step());
+    loop {
+        let order = match (&from_left, &from_right) {
+            (Some(_), Some(_)) => left.front_key().cmp(right.front_key()),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => break,
         };
-        assert!(root.label.is_empty(), "the root's label is empty");
-        let mut count = usize::from(root.value.is_some());
-        let mut pending = vec![&root.children];
-        while let Some(children) = pending.pop() {
-            for pair in children.windows(2) {
-                let firsts = (pair[0].label.first(), pair[1].label.first());
-                assert!(firsts.0 < firsts.1, "children are sorted by distinct first bytes");
-            }
-            for node in children {
-                assert!(!node.label.is_empty(), "only the root's label is empty");
-                assert!(
-                    node.value.is_some() || node.children.len() >= 2,
-                    "a node without a value has at least two children"
-                );
-                count += usize::from(node.value.is_some());
-                pending.push(&node.children);
-            }
+        if order.is_lt() {
+            from_left.take().into_iter().for_each(|value| push(left.front_key(), value));
+        } else {
+            from_right.take().into_iter().for_each(|value| push(right.front_key(), value));
         }
-        assert_eq!(self.len, count, "the length is the number of values");
+        if order.is_le() {
+            from_left = left.step();
+        }
+        if order.is_ge() {
+            from_right = right.step();
+        }
     }
+    Trie { root: builder.finish() }
 }

@@ -1,6 +1,6 @@
 //! The entry API: one search for a read and a write at the same key.
 
-use super::node::{Occupied, Vacant};
+use super::place::{Occupied, Vacant};
 use std::fmt;
 
 /// A place in a trie for one key, occupied or vacant. Made by [`Trie::entry`](super::Trie::entry).
@@ -16,16 +16,12 @@ pub enum Entry<'a, K, V> {
 pub struct OccupiedEntry<'a, K, V> {
     pub(super) key: K,
     pub(super) place: Occupied<'a, V>,
-    /// The length of the trie.
-    pub(super) len: &'a mut usize,
 }
 
 /// A place that has no value. `K` is the type of the key that was asked for.
 pub struct VacantEntry<'a, K, V> {
     pub(super) key: K,
     pub(super) place: Vacant<'a, V>,
-    /// The length of the trie.
-    pub(super) len: &'a mut usize,
 }
 
 impl<'a, K: AsRef<[u8]>, V> Entry<'a, K, V> {
@@ -160,7 +156,6 @@ impl<'a, K, V> OccupiedEntry<'a, K, V> {
 
     /// Removes the entry and returns its key and value. Takes as long as [`remove`](Self::remove).
     pub fn remove_entry(self) -> (K, V) {
-        *self.len -= 1;
         (self.key, self.place.remove())
     }
 }
@@ -182,9 +177,7 @@ impl<'a, K, V> VacantEntry<'a, K, V> {
     where
         K: AsRef<[u8]>,
     {
-        let value = self.place.insert(self.key.as_ref(), value);
-        *self.len += 1;
-        value
+        self.place.insert(self.key.as_ref(), value)
     }
 }
 

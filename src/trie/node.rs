@@ -1,426 +1,480 @@
-//! The nodes of a trie and what is done to one path of them.
+//! What a trie is made of: nodes, and the handle that holds them.
 //!
-//! Every function here works with a loop or a stack of its own on the heap, never by recursion: the
-//! depth of a trie is the depth of its longest chain of prefixes, which the caller's data decide.
+//! A node is a [page](Page) or an [inner node](Inner) with more nodes below it. Both live in blocks
+//! of their own, count their owners, and are told apart by the lowest bit of the pointer to them. A
+//! trie is nothing, one page, or a [`Tree`] of nodes; its handle is one pointer, too.
+//!
+//! # Sharing
+//!
+//! A snapshot is another owner of the same node. What has more than one owner isn't written to:
+//! [`Node::make_unique`] puts a copy in its place first, whose children are then shared in turn. So
+//! a writer copies the path that it takes, once for each snapshot, and what nobody writes to stays
+//! shared.
+//!
+//! Copying a node clones values, for which `V` needs `Clone`, but a trie that is written to doesn't
+//! know that it has it. What makes snapshots does, so it leaves a [clone function](CloneFn) with the
+//! trie, in the tree or in the page that is one. No node has two owners but by that, so wherever a
+//! copy is needed there is a function to make it. The function is stored without its type, which
+//! leaves `Trie<V>` covariant in `V`; that is sound because all values below a shared node were there
+//! when a snapshot was taken, and so are of the type that the function was stored for, or of one that
+//! has been cut down to it: a value that came in later, with a shorter lifetime, is in a node of one
+//! owner, and it stays so until the next snapshot, which stores the function anew.
 
-use std::mem;
+use super::inner::Inner;
+use super::page::Page;
+use std::marker::PhantomData;
+use std::mem::{self, ManuallyDrop};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::AtomicPtr;
+use std::sync::atomic::Ordering::Relaxed;
 
-/// A node: the bytes that lead to it from its parent, the value of the key that ends here, and the
-/// longer keys below. The key of a node is the labels from the root down, joined.
-///
-/// Invariants, which `Trie::check` verifies in tests:
-/// - The root's label is empty. No other label is.
-/// - The labels of siblings begin with different bytes, and siblings are sorted by that byte.
-/// - A node without a value has at least two children, the root excepted.
-///
-/// So a set of keys has exactly one shape, and a leaf always has a value.
+/// Clones a value of a node that is shared.
+pub(super) type CloneFn<V> = fn(&V) -> V;
+
+/// A place for a [`CloneFn`], without its type.
+#[repr(transparent)]
+pub(super) struct CloneSlot(AtomicPtr<()>);
+
+impl CloneSlot {
+    pub(super) const fn empty() -> Self {
+        Self(AtomicPtr::new(ptr::null_mut()))
+    }
+
+    /// Stores a function. Whoever reads it got hold of a snapshot that was made after that, so no
+    /// order is needed.
+    pub(super) fn set<V>(&self, clone: Option<CloneFn<V>>) {
+        let clone = clone.map_or(ptr::null_mut(), |clone| clone as *mut ());
+        self.0.store(clone, Relaxed);
+    }
+
+    /// The function, for the same `V` as it was stored for: the type of the trie's values.
+    #[inline]
+    pub(super) fn get<V>(&self) -> Option<CloneFn<V>> {
+        let clone = self.0.load(Relaxed);
+        // SAFETY: this is null, which is `None`, or a function that `set` stored for the same `V`,
+        // or for one that it is a shorter-lived form of, for which the module's docs say more.
+        unsafe { mem::transmute::<*mut (), Option<CloneFn<V>>>(clone) }
+    }
+}
+
+/// A page or an inner node: the pointer of a [`Page`], or that of an [`Inner`], whose lowest bit
+/// is set.
+#[repr(transparent)]
 pub(super) struct Node<V> {
-    pub(super) label: Box<[u8]>,
-    pub(super) value: Option<V>,
-    pub(super) children: Vec<Node<V>>,
+    tagged: NonNull<u8>,
+    owns: PhantomData<V>,
 }
 
-/// Drops the descendants one at a time, since the drop that the compiler makes would recurse.
-impl<V> Drop for Node<V> {
-    fn drop(&mut self) {
-        let mut pending = mem::take(&mut self.children);
-        while let Some(mut node) = pending.pop() {
-            pending.append(&mut node.children);
-        }
-    }
+/// The bit that tells an inner node, or a tree, from a page.
+pub(super) const TAG: usize = 1;
+
+/// A node, looked at.
+pub(super) enum Kind<'a, V> {
+    Page(&'a Page<V>),
+    Inner(&'a Inner<V>),
 }
 
-/// Copies the node and all below it, with a stack of the copies that still miss children.
-impl<V: Clone> Clone for Node<V> {
-    fn clone(&self) -> Self {
-        let mut stack = vec![(self.clone_alone(), self.children.iter())];
-        loop {
-            let (_, sources) =
-                stack.last_mut().expect("the first copy is returned when it is popped");
-            if let Some(source) = sources.next() {
-                stack.push((source.clone_alone(), source.children.iter()));
-            } else if let Some((node, _)) = stack.pop() {
-                let Some((parent, _)) = stack.last_mut() else { return node };
-                parent.children.push(node);
-            }
-        }
-    }
+/// A node of one owner, to be written to.
+pub(super) enum KindMut<'a, V> {
+    Page(&'a mut Page<V>),
+    Inner(&'a mut Inner<V>),
 }
 
-/// A set of keys has one shape, so equal maps have equal nodes.
-impl<V: PartialEq> PartialEq for Node<V> {
-    fn eq(&self, other: &Self) -> bool {
-        let mut pending = vec![(self, other)];
-        while let Some((left, right)) = pending.pop() {
-            if left.label != right.label
-                || left.children.len() != right.children.len()
-                || left.value != right.value
-            {
-                return false;
-            }
-            pending.extend(left.children.iter().zip(&right.children));
-        }
-        true
-    }
+/// A node, taken apart.
+pub(super) enum IntoKind<V> {
+    Page(Page<V>),
+    Inner(Inner<V>),
 }
+
+// SAFETY: as for `Page` and `Inner`, of which it is one.
+unsafe impl<V: Send> Send for Node<V> {}
+// SAFETY: as for `Page` and `Inner`, of which it is one.
+unsafe impl<V: Sync> Sync for Node<V> {}
 
 impl<V> Node<V> {
-    /// A root without keys.
-    pub(super) fn empty_root() -> Self {
-        Self::new(Box::default(), None, Vec::new())
+    fn is_inner(&self) -> bool {
+        self.tagged.addr().get() & TAG != 0
     }
 
-    pub(super) fn new(label: Box<[u8]>, value: Option<V>, children: Vec<Self>) -> Self {
-        Self { label, value, children }
-    }
-
-    /// A copy without the children, but with room for them.
-    fn clone_alone(&self) -> Self
-    where
-        V: Clone,
-    {
-        Self::new(self.label.clone(), self.value.clone(), Vec::with_capacity(self.children.len()))
-    }
-
-    /// The index of the child whose label begins with `byte`, or else where one would go.
-    pub(super) fn child(&self, byte: u8) -> Result<usize, usize> {
-        self.children.binary_search_by_key(&byte, |child| child.label[0])
-    }
-
-    /// The index of the child whose whole label begins `rest`.
-    fn child_along(&self, rest: &[u8]) -> Option<usize> {
-        let index = self.child(*rest.first()?).ok()?;
-        rest.starts_with(&self.children[index].label).then_some(index)
-    }
-
-    /// The child whose whole label begins `rest`.
-    pub(super) fn next_along(&self, rest: &[u8]) -> Option<&Self> {
-        self.child_along(rest).map(|index| &self.children[index])
-    }
-
-    /// The value at `key`, counted from this node.
-    pub(super) fn get(&self, mut key: &[u8]) -> Option<&V> {
-        let mut node = self;
-        while !key.is_empty() {
-            node = node.next_along(key)?;
-            key = &key[node.label.len()..];
-        }
-        node.value.as_ref()
-    }
-
-    /// The value at `key`, counted from this node.
-    pub(super) fn get_mut(&mut self, mut key: &[u8]) -> Option<&mut V> {
-        let mut node = self;
-        while !key.is_empty() {
-            let index = node.child_along(key)?;
-            node = &mut node.children[index];
-            key = &key[node.label.len()..];
-        }
-        node.value.as_mut()
-    }
-
-    /// The highest node whose key begins with `prefix`, and how many bytes of `prefix` lie above its
-    /// label. This node must be the root.
-    pub(super) fn subtree(&self, prefix: &[u8]) -> Option<(&Self, usize)> {
-        let mut node = self;
-        let mut depth = 0;
-        while !prefix[depth..].is_empty() {
-            let rest = &prefix[depth..];
-            node = &node.children[node.child(rest[0]).ok()?];
-            if node.label.starts_with(rest) {
-                break;
-            }
-            if !rest.starts_with(&node.label) {
-                return None;
-            }
-            depth += node.label.len();
-        }
-        Some((node, depth))
-    }
-
-    /// As [`subtree`](Self::subtree).
-    pub(super) fn subtree_mut(&mut self, prefix: &[u8]) -> Option<(&mut Self, usize)> {
-        let mut node = self;
-        let mut depth = 0;
-        while !prefix[depth..].is_empty() {
-            let rest = &prefix[depth..];
-            let index = node.child(rest[0]).ok()?;
-            node = &mut node.children[index];
-            if node.label.starts_with(rest) {
-                break;
-            }
-            if !rest.starts_with(&node.label) {
-                return None;
-            }
-            depth += node.label.len();
-        }
-        Some((node, depth))
-    }
-
-    /// Cuts off all keys that begin with `prefix`, which isn't empty, and returns them as the only
-    /// child of a new root. This node must be the root.
-    pub(super) fn remove_prefix(&mut self, prefix: &[u8]) -> Option<Self> {
-        let mut node = self;
-        let mut depth = 0;
-        loop {
-            let rest = &prefix[depth..];
-            let index = node.child(*rest.first()?).ok()?;
-            let label = &node.children[index].label;
-            if label.starts_with(rest) {
-                let mut cut = node.children.remove(index);
-                cut.label = join(&prefix[..depth], &cut.label);
-                if depth > 0 {
-                    node.absorb_only_child();
-                }
-                return Some(Self::new(Box::default(), None, vec![cut]));
-            }
-            if !rest.starts_with(label) {
-                return None;
-            }
-            depth += label.len();
-            node = &mut node.children[index];
+    #[inline]
+    pub(super) fn kind(&self) -> Kind<'_, V> {
+        if self.is_inner() {
+            // SAFETY: the tag says that this is an `Inner`, which has the same representation.
+            Kind::Inner(unsafe { NonNull::from(self).cast().as_ref() })
+        } else {
+            // SAFETY: no tag says that this is a `Page`, which has the same representation.
+            Kind::Page(unsafe { NonNull::from(self).cast().as_ref() })
         }
     }
 
-    /// Looks for `key`, counted from this node, which must be the root.
-    pub(super) fn find(&mut self, key: &[u8]) -> Result<Occupied<'_, V>, Vacant<'_, V>> {
-        let mut node = self;
-        let mut depth = 0;
-        if key.is_empty() && node.value.is_some() {
-            return Ok(Occupied { node, index: None, node_is_root: true });
-        }
-        while let Some(index) = node.child_along(&key[depth..]) {
-            let child = &node.children[index];
-            let child_depth = depth + child.label.len();
-            if child_depth == key.len() && child.value.is_some() {
-                return Ok(Occupied { node, index: Some(index), node_is_root: depth == 0 });
-            }
-            node = &mut node.children[index];
-            depth = child_depth;
-        }
-        Err(Vacant { node, depth })
-    }
-
-    /// The first key, with the node that holds it. This node must be the root.
-    pub(super) fn find_first(&mut self) -> Option<(Vec<u8>, Occupied<'_, V>)> {
-        if self.value.is_some() {
-            return Some((Vec::new(), Occupied { node: self, index: None, node_is_root: true }));
-        }
-        let mut key = Vec::new();
-        let mut node = self;
-        let mut node_is_root = true;
-        loop {
-            let child = node.children.first()?;
-            key.extend_from_slice(&child.label);
-            if child.value.is_some() {
-                return Some((key, Occupied { node, index: Some(0), node_is_root }));
-            }
-            node = &mut node.children[0];
-            node_is_root = false;
+    #[inline]
+    pub(super) fn kind_mut(&mut self) -> KindMut<'_, V> {
+        if self.is_inner() {
+            // SAFETY: as in `kind`. An `Inner` stays one, whatever is done to it.
+            KindMut::Inner(unsafe { NonNull::from(self).cast().as_mut() })
+        } else {
+            // SAFETY: as in `kind`. A `Page` stays one, whatever is done to it.
+            KindMut::Page(unsafe { NonNull::from(self).cast().as_mut() })
         }
     }
 
-    /// The last key, with the node that holds it. This node must be the root.
-    pub(super) fn find_last(&mut self) -> Option<(Vec<u8>, Occupied<'_, V>)> {
-        let mut key = Vec::new();
-        let mut node = self;
-        let mut node_is_root = true;
-        if node.children.is_empty() {
-            let found = Occupied { node, index: None, node_is_root };
-            return found.node.value.is_some().then_some((key, found));
-        }
-        loop {
-            let index = node.children.len() - 1;
-            key.extend_from_slice(&node.children[index].label);
-            if node.children[index].children.is_empty() {
-                return Some((key, Occupied { node, index: Some(index), node_is_root }));
-            }
-            node = &mut node.children[index];
-            node_is_root = false;
+    pub(super) fn into_kind(self) -> IntoKind<V> {
+        let node = ManuallyDrop::new(self);
+        if node.is_inner() {
+            // SAFETY: the tag says that this is an `Inner`; the node that it was is forgotten.
+            IntoKind::Inner(unsafe { mem::transmute_copy::<NonNull<u8>, Inner<V>>(&node.tagged) })
+        } else {
+            // SAFETY: no tag says that this is a `Page`; the node that it was is forgotten.
+            IntoKind::Page(unsafe { mem::transmute_copy::<NonNull<u8>, Page<V>>(&node.tagged) })
         }
     }
 
-    /// Cuts off all keys from `key` on, which isn't empty, and returns them below a new root. This
-    /// node must be the root.
+    /// Asks for the node's memory, so that what is read of it soon arrives together.
+    #[inline]
+    pub(super) fn prefetch(&self) {
+        prefetch(self.tagged, if self.is_inner() { INNER_LINES } else { PAGE_LINES });
+    }
+
+    /// The page, if the node is one.
+    #[inline]
+    pub(super) fn page(&self) -> Option<&Page<V>> {
+        match self.kind() {
+            Kind::Page(page) => Some(page),
+            Kind::Inner(_) => None,
+        }
+    }
+
+    /// The inner node, if the node is one.
+    pub(super) fn inner(&self) -> Option<&Inner<V>> {
+        match self.kind() {
+            Kind::Page(_) => None,
+            Kind::Inner(inner) => Some(inner),
+        }
+    }
+
+    /// The page, in a place where the caller knows that there is one.
+    #[inline]
+    pub(super) fn page_mut(&mut self) -> &mut Page<V> {
+        match self.kind_mut() {
+            KindMut::Page(page) => page,
+            KindMut::Inner(_) => unreachable!("the node is a page"),
+        }
+    }
+
+    /// The inner node, in a place where the caller knows that there is one.
+    #[inline]
+    pub(super) fn inner_mut(&mut self) -> &mut Inner<V> {
+        match self.kind_mut() {
+            KindMut::Page(_) => unreachable!("the node is an inner one"),
+            KindMut::Inner(inner) => inner,
+        }
+    }
+
+    #[inline]
+    pub(super) fn is_shared(&self) -> bool {
+        match self.kind() {
+            Kind::Page(page) => page.is_shared(),
+            Kind::Inner(inner) => inner.is_shared(),
+        }
+    }
+
+    /// Another owner of the node.
+    pub(super) fn share(&self) -> Self {
+        match self.kind() {
+            Kind::Page(page) => page.share().into(),
+            Kind::Inner(inner) => inner.share().into(),
+        }
+    }
+
+    /// Puts a copy with one owner in the place of a node with more.
     ///
-    /// The nodes whose keys begin `key` are taken out of the trie one below the other; each keeps
-    /// the children that are smaller than `key`, on the left, and gives away the others to a node
-    /// like it on the right. Then both sides are put together again from the bottom.
-    pub(super) fn split_off(&mut self, key: &[u8]) -> Self {
-        let mut lefts = vec![mem::replace(self, Self::empty_root())];
-        let mut rights = Vec::new();
-        let mut depth = 0;
-        while let Some(node) = lefts.last_mut() {
-            let rest = &key[depth..];
-            let smaller = node.children.partition_point(|child| child.label[0] < rest[0]);
-            let mut right = Self::new(node.label.clone(), None, node.children.split_off(smaller));
-            // Of the children that begin with the byte of `key`, one that is `key` or greater goes whole.
-            let on_path = right.children.first().is_some_and(|child| *child.label < *rest);
-            let next = on_path.then(|| right.children.remove(0));
-            rights.push(right);
-            match next {
-                Some(child) if rest.starts_with(&child.label) => {
-                    depth += child.label.len();
-                    lefts.push(child);
-                }
-                Some(child) => {
-                    node.children.push(child);
-                    break;
-                }
-                None => break,
-            }
-        }
-        *self = Self::assemble(lefts, |parent, child| parent.children.push(child));
-        Self::assemble(rights, |parent, child| parent.children.insert(0, child))
-    }
-
-    /// Puts each node of `path` below the one before it, unless it is empty, and returns the first.
-    fn assemble(mut path: Vec<Self>, put: impl Fn(&mut Self, Self)) -> Self {
-        let mut below = path.pop();
-        while let Some(mut node) = path.pop() {
-            if let Some(mut child) = below {
-                child.absorb_only_child();
-                if child.value.is_some() || !child.children.is_empty() {
-                    put(&mut node, child);
-                }
-            }
-            below = Some(node);
-        }
-        below.unwrap_or_else(Self::empty_root)
-    }
-
-    /// Makes a node that has neither a value nor a branch one with its child. Not for the root.
-    fn absorb_only_child(&mut self) {
-        if self.value.is_none()
-            && self.children.len() == 1
-            && let Some(mut child) = self.children.pop()
-        {
-            self.label = join(&self.label, &child.label);
-            self.value = child.value.take();
-            self.children = mem::take(&mut child.children);
+    /// Each mutator calls this for each node that it comes by, before it looks for anything to
+    /// change there.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a value's clone does. The node is as before.
+    #[inline]
+    pub(super) fn make_unique(&mut self, clone: Option<CloneFn<V>>) {
+        if self.is_shared() {
+            self.copy_shared(clone);
         }
     }
 
-    /// Cuts the label after `length` bytes; the rest of it becomes an only child with all the node
-    /// had. The caller gives the node a value or a second child.
-    fn split_label(&mut self, length: usize) {
-        let (upper, lower) = self.label.split_at(length);
-        let (upper, lower) = (upper.into(), lower.into());
-        let child = Self::new(lower, self.value.take(), mem::take(&mut self.children));
-        self.label = upper;
-        self.children.push(child);
+    #[cold]
+    fn copy_shared(&mut self, clone: Option<CloneFn<V>>) {
+        let clone = clone.expect("what shared the node has left its clone function");
+        *self = match self.kind() {
+            Kind::Page(page) => page.copy(clone).into(),
+            Kind::Inner(inner) => inner.copy(clone).into(),
+        };
     }
 
-    /// The number of values in this node and below.
+    /// How many entries there are in the node and below.
     pub(super) fn count(&self) -> usize {
         let mut count = 0;
         let mut pending = vec![self];
         while let Some(node) = pending.pop() {
-            count += usize::from(node.value.is_some());
-            pending.extend(&node.children);
+            match node.kind() {
+                Kind::Page(page) => count += page.len(),
+                Kind::Inner(inner) => {
+                    count += usize::from(inner.value().is_some());
+                    pending.extend(inner.children());
+                }
+            }
         }
         count
     }
 }
 
-/// Where a key is: in the child of `node` at `index`, or, the empty key, in `node` itself.
-pub(super) struct Occupied<'a, V> {
-    node: &'a mut Node<V>,
-    index: Option<usize>,
-    node_is_root: bool,
+impl<V> From<Page<V>> for Node<V> {
+    fn from(page: Page<V>) -> Self {
+        let page = ManuallyDrop::new(page);
+        // SAFETY: a page's pointer, without a tag, is what a node has for it; the page is forgotten.
+        unsafe { mem::transmute_copy::<Page<V>, Self>(&page) }
+    }
 }
 
-const HAS_VALUE: &str = "an occupied place has a value until it is given up";
+impl<V> From<Inner<V>> for Node<V> {
+    fn from(inner: Inner<V>) -> Self {
+        let inner = ManuallyDrop::new(inner);
+        // SAFETY: an inner node's pointer, with its tag, is what a node has for it; the inner node is
+        // forgotten.
+        unsafe { mem::transmute_copy::<Inner<V>, Self>(&inner) }
+    }
+}
 
-impl<'a, V> Occupied<'a, V> {
-    pub(super) fn get(&self) -> &V {
-        let holder = match self.index {
-            Some(index) => &self.node.children[index],
-            None => &*self.node,
-        };
-        holder.value.as_ref().expect(HAS_VALUE)
+impl<V> Drop for Node<V> {
+    fn drop(&mut self) {
+        match self.kind_mut() {
+            // SAFETY: the node isn't looked at afterwards.
+            KindMut::Page(page) => unsafe { ptr::drop_in_place(page) },
+            // SAFETY: the node isn't looked at afterwards.
+            KindMut::Inner(inner) => unsafe { ptr::drop_in_place(inner) },
+        }
+    }
+}
+
+/// Asks for so many lines of memory from here on. What isn't there isn't missed.
+#[inline]
+pub(super) fn prefetch(start: NonNull<u8>, lines: usize) {
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse", not(miri)))]
+    for line in 0..lines {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let address = start.as_ptr().wrapping_add(64 * line);
+        // SAFETY: a prefetch is a hint, for any address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
+    }
+    #[cfg(not(all(target_arch = "x86_64", target_feature = "sse", not(miri))))]
+    let _ = (start, lines);
+}
+
+/// How many lines of 64 bytes most inner nodes have.
+const INNER_LINES: usize = 2;
+
+/// How many lines of 64 bytes most pages of small values have.
+pub(super) const PAGE_LINES: usize = 7;
+
+/// A trie that is larger than a page, or was.
+pub(super) struct Tree<V> {
+    /// How many entries there are.
+    pub(super) len: usize,
+    /// Set by the first snapshot.
+    pub(super) clone: CloneSlot,
+    pub(super) node: Node<V>,
+}
+
+/// The handle of a trie: null, the pointer of a page that is a [root](Page::is_root), or that of a
+/// boxed [`Tree`], whose lowest bit is set.
+pub(super) struct Root<V> {
+    tagged: Option<NonNull<u8>>,
+    owns: PhantomData<V>,
+}
+
+/// A handle, looked at.
+pub(super) enum RootKind<'a, V> {
+    Empty,
+    Page(&'a Page<V>),
+    Tree(&'a Tree<V>),
+}
+
+/// A handle, to be written to. Its page may be shared; see [`RootPage::make_unique`].
+pub(super) enum RootKindMut<'a, V> {
+    Empty,
+    Page(&'a mut Page<V>),
+    Tree(&'a mut Tree<V>),
+}
+
+/// A handle, taken apart.
+pub(super) enum IntoRootKind<V> {
+    Empty,
+    Page(Page<V>),
+    Tree(Box<Tree<V>>),
+}
+
+// SAFETY: as for `Node`, which is all that there is behind a handle.
+unsafe impl<V: Send> Send for Root<V> {}
+// SAFETY: as for `Node`, which is all that there is behind a handle.
+unsafe impl<V: Sync> Sync for Root<V> {}
+
+impl<V> Root<V> {
+    pub(super) const fn empty() -> Self {
+        Self { tagged: None, owns: PhantomData }
     }
 
-    pub(super) fn get_mut(&mut self) -> &mut V {
-        let holder = match self.index {
-            Some(index) => &mut self.node.children[index],
-            None => &mut *self.node,
-        };
-        holder.value.as_mut().expect(HAS_VALUE)
+    #[inline]
+    fn tree(&self) -> Option<NonNull<Tree<V>>> {
+        let tagged = self.tagged.filter(|tagged| tagged.addr().get() & TAG != 0)?;
+        // SAFETY: the tag is one byte above the tree, inside of it.
+        Some(unsafe { tagged.byte_sub(TAG) }.cast())
     }
 
-    pub(super) fn into_mut(self) -> &'a mut V {
-        let holder = match self.index {
-            Some(index) => &mut self.node.children[index],
-            None => self.node,
-        };
-        holder.value.as_mut().expect(HAS_VALUE)
-    }
-
-    /// Takes the value out and restores the shape: the child may go, and then its parent may be left
-    /// without a branch.
-    pub(super) fn remove(self) -> V {
-        let Some(index) = self.index else { return self.node.value.take().expect(HAS_VALUE) };
-        let child = &mut self.node.children[index];
-        let value = child.value.take().expect(HAS_VALUE);
-        if child.children.is_empty() {
-            self.node.children.remove(index);
-            if !self.node_is_root {
-                self.node.absorb_only_child();
-            }
+    #[inline]
+    pub(super) fn kind(&self) -> RootKind<'_, V> {
+        if let Some(tree) = self.tree() {
+            // SAFETY: the tag says that this is a tree, which the handle owns.
+            RootKind::Tree(unsafe { tree.as_ref() })
+        } else if self.tagged.is_some() {
+            // SAFETY: a pointer without a tag is that of a page, which has the same representation.
+            RootKind::Page(unsafe { NonNull::from(&self.tagged).cast().as_ref() })
         } else {
-            child.absorb_only_child();
+            RootKind::Empty
         }
-        value
     }
-}
 
-/// Where a key would go: `node` is the deepest whose key begins it, `depth` bytes of it.
-pub(super) struct Vacant<'a, V> {
-    node: &'a mut Node<V>,
-    depth: usize,
-}
+    #[inline]
+    pub(super) fn kind_mut(&mut self) -> RootKindMut<'_, V> {
+        if let Some(mut tree) = self.tree() {
+            // SAFETY: as in `kind`.
+            RootKindMut::Tree(unsafe { tree.as_mut() })
+        } else if self.tagged.is_some() {
+            // SAFETY: as in `kind`. A page stays one, whatever is done to it.
+            RootKindMut::Page(unsafe { NonNull::from(&mut self.tagged).cast().as_mut() })
+        } else {
+            RootKindMut::Empty
+        }
+    }
 
-impl<'a, V> Vacant<'a, V> {
-    /// Inserts `value` at `key`, the one that was looked for.
-    pub(super) fn insert(self, key: &[u8], value: V) -> &'a mut V {
-        let rest = &key[self.depth..];
-        let Some(&byte) = rest.first() else { return self.node.value.insert(value) };
-        match self.node.child(byte) {
-            Err(index) => insert_leaf(&mut self.node.children, index, rest, value),
-            Ok(index) => {
-                let child = &mut self.node.children[index];
-                let length = common_prefix_len(&child.label, rest);
-                child.split_label(length);
-                let rest = &rest[length..];
-                let Some(&byte) = rest.first() else { return child.value.insert(value) };
-                let index = usize::from(child.children[0].label[0] < byte);
-                insert_leaf(&mut child.children, index, rest, value)
+    pub(super) fn into_kind(self) -> IntoRootKind<V> {
+        let root = ManuallyDrop::new(self);
+        match (root.tree(), root.tagged) {
+            // SAFETY: this is a box that `from` leaked; the handle that it was is forgotten.
+            (Some(tree), _) => IntoRootKind::Tree(unsafe { Box::from_raw(tree.as_ptr()) }),
+            (None, Some(page)) => {
+                // SAFETY: a pointer without a tag is that of a page; the handle is forgotten.
+                IntoRootKind::Page(unsafe { mem::transmute_copy::<NonNull<u8>, Page<V>>(&page) })
+            }
+            (None, None) => IntoRootKind::Empty,
+        }
+    }
+
+    /// The page, in a place where the caller knows that there is one.
+    #[inline]
+    pub(super) fn page_mut(&mut self) -> &mut Page<V> {
+        match self.kind_mut() {
+            RootKindMut::Page(page) => page,
+            _ => unreachable!("the trie is a page"),
+        }
+    }
+
+    /// The tree, in a place where the caller knows that there is one.
+    #[inline]
+    pub(super) fn tree_mut(&mut self) -> &mut Tree<V> {
+        match self.kind_mut() {
+            RootKindMut::Tree(tree) => tree,
+            _ => unreachable!("the trie is a tree"),
+        }
+    }
+
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        match self.kind() {
+            RootKind::Empty => 0,
+            RootKind::Page(page) => page.len(),
+            RootKind::Tree(tree) => tree.len,
+        }
+    }
+
+    /// What clones values of shared nodes, if any are.
+    #[inline]
+    pub(super) fn clone_fn(&self) -> Option<CloneFn<V>> {
+        match self.kind() {
+            RootKind::Empty => None,
+            RootKind::Page(page) => page.clone_slot().and_then(CloneSlot::get::<V>),
+            RootKind::Tree(tree) => tree.clone.get::<V>(),
+        }
+    }
+
+    /// The same trie once more, by sharing its nodes.
+    pub(super) fn snapshot(&self, clone: CloneFn<V>) -> Self {
+        match self.kind() {
+            RootKind::Empty => Self::empty(),
+            RootKind::Page(page) => {
+                page.clone_slot().expect("the page is a whole trie").set(Some(clone));
+                page.share().into()
+            }
+            RootKind::Tree(tree) => {
+                tree.clone.set(Some(clone));
+                let slot = CloneSlot::empty();
+                slot.set(Some(clone));
+                Tree { len: tree.len, clone: slot, node: tree.node.share() }.into()
             }
         }
     }
-}
 
-fn insert_leaf<'a, V>(
-    children: &'a mut Vec<Node<V>>,
-    index: usize,
-    label: &[u8],
-    value: V,
-) -> &'a mut V {
-    children.insert(index, Node::new(label.into(), None, Vec::new()));
-    children[index].value.insert(value)
-}
-
-fn join(upper: &[u8], lower: &[u8]) -> Box<[u8]> {
-    [upper, lower].concat().into_boxed_slice()
-}
-
-/// How many bytes `left` and `right` have in common from the start.
-pub(super) fn common_prefix_len(left: &[u8], right: &[u8]) -> usize {
-    // Often one is a prefix of the other, and slices compare many bytes at a time.
-    let shorter = left.len().min(right.len());
-    if left[..shorter] == right[..shorter] {
-        return shorter;
+    /// The trie of the entries below `node`, whose values `clone` clones if they are shared.
+    pub(super) fn of_node(node: Node<V>, clone: Option<CloneFn<V>>) -> Self {
+        let len = node.count();
+        match node.into_kind() {
+            IntoKind::Page(_) if len == 0 => Self::empty(),
+            IntoKind::Page(page) if !page.is_shared() => {
+                let page = page.into_root(true);
+                page.clone_slot().expect("the page is a whole trie").set(clone);
+                page.into()
+            }
+            IntoKind::Page(page) => Self::of_tree(len, clone, page.into()),
+            IntoKind::Inner(inner) => Self::of_tree(len, clone, inner.into()),
+        }
     }
-    left.iter().zip(right).take_while(|(left, right)| left == right).count()
+
+    pub(super) fn of_tree(len: usize, clone: Option<CloneFn<V>>, node: Node<V>) -> Self {
+        let slot = CloneSlot::empty();
+        slot.set(clone);
+        Tree { len, clone: slot, node }.into()
+    }
+}
+
+impl<V> Page<V> {
+    /// As [`Node::make_unique`], for the page that is a whole trie.
+    #[inline]
+    pub(super) fn make_root_unique(&mut self) {
+        if self.is_shared() {
+            let clone = self.clone_slot().and_then(CloneSlot::get::<V>);
+            *self = self.copy(clone.expect("what shared the page has left its clone function"));
+        }
+    }
+}
+
+impl<V> From<Page<V>> for Root<V> {
+    /// The page is a [root](Page::is_root).
+    fn from(page: Page<V>) -> Self {
+        assert!(page.is_root(), "the page of a whole trie has a place for a clone function");
+        let page = ManuallyDrop::new(page);
+        // SAFETY: a page's pointer, without a tag, is what a handle has for it.
+        unsafe { mem::transmute_copy::<Page<V>, Self>(&page) }
+    }
+}
+
+impl<V> From<Tree<V>> for Root<V> {
+    fn from(tree: Tree<V>) -> Self {
+        let tree = NonNull::from(Box::leak(Box::new(tree))).cast::<u8>();
+        // SAFETY: one byte above its start is inside of the tree.
+        Self { tagged: Some(unsafe { tree.byte_add(TAG) }), owns: PhantomData }
+    }
+}
+
+impl<V> Drop for Root<V> {
+    fn drop(&mut self) {
+        drop(Self { tagged: self.tagged.take(), owns: PhantomData }.into_kind());
+    }
 }

@@ -1,6 +1,15 @@
 //! Tests of the trie by hand; those that compare it with a model are in `tests/model.rs`.
 
+mod apply;
+mod auto_traits;
+mod changes;
+mod keys;
 mod model;
+mod operation;
+mod panics;
+mod shapes;
+mod snapshots;
+mod values;
 
 use super::*;
 use std::cell::Cell;
@@ -21,7 +30,7 @@ fn chain(len: usize) -> Trie<usize> {
 
 #[test]
 fn a_chain_of_prefixes_deeper_than_any_stack_is_no_deeper_call() {
-    const DEPTH: usize = 100_000;
+    const DEPTH: usize = if cfg!(miri) { 200 } else { 100_000 };
     let worker = std::thread::Builder::new().stack_size(64 * 1024).spawn(|| {
         let trie = chain(DEPTH);
         trie.check();
@@ -55,12 +64,13 @@ fn a_chain_of_prefixes_deeper_than_any_stack_is_no_deeper_call() {
 
 #[test]
 fn a_chain_of_prefixes_is_a_map_like_any_other() {
-    let mut trie = chain(3000);
-    assert_eq!(trie.cmp(&trie.clone()), std::cmp::Ordering::Equal);
-    assert!(trie.iter().rev().map(|(key, _)| key.len()).eq((1..=3000).rev()));
+    const DEPTH: usize = if cfg!(miri) { 90 } else { 3000 };
+    let mut trie = chain(DEPTH);
+    assert_eq!(trie.cmp(&trie.clone()), Ordering::Equal);
+    assert!(trie.iter().rev().map(|(key, _)| key.len()).eq((1..=DEPTH).rev()));
     trie.retain(|key, _| key.len() % 3 == 0);
     trie.check();
-    assert!(trie.keys().map(|key| key.len()).eq((3..=3000).step_by(3)));
+    assert!(trie.keys().map(|key| key.len()).eq((3..=DEPTH).step_by(3)));
     while let Some((key, value)) = trie.pop_first() {
         assert_eq!(key.len(), value);
         let (key, value) = trie.pop_last().unwrap();
@@ -80,7 +90,9 @@ fn a_node_may_have_all_256_bytes_below_it() {
     assert_eq!(trie.first_key_value(), Some((Vec::new(), &0)));
     for byte in 0..=255 {
         assert_eq!(trie.remove(&[byte]), Some(byte));
-        trie.check();
+        if !cfg!(miri) || byte % 32 == 0 {
+            trie.check();
+        }
     }
     assert_eq!(trie.pop_last(), Some((Vec::new(), 0)));
 }
@@ -348,16 +360,6 @@ fn a_binary_format_keeps_any_key_and_believes_no_count() {
     // A count of 2^63 entries with none behind it.
     let promise = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
     assert!(postcard::from_bytes::<Trie<i32>>(&promise).is_err());
-}
-
-#[test]
-fn send_and_sync_follow_the_values() {
-    fn shared<T: Send + Sync>() {}
-    fn sent<T: Send>() {}
-    shared::<Trie<u32>>();
-    shared::<Cursor<'_, u32>>();
-    shared::<IterMut<'_, u32>>();
-    sent::<Trie<Cell<u32>>>();
 }
 
 /// Compiles only while shared iterators can stand in for shorter-lived ones.

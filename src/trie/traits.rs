@@ -1,5 +1,6 @@
 //! The traits that a map has, and the conversions into one.
 
+use super::build::Builder;
 use super::iter::debug_entries;
 use super::{IntoIter, Iter, IterMut, Trie};
 use std::cmp::Ordering;
@@ -14,11 +15,33 @@ impl<V> Default for Trie<V> {
     }
 }
 
+/// Copies all entries, in **O(n)** for `n` bytes of keys and their values. A
+/// [snapshot](Trie::snapshot) doesn't.
+impl<V: Clone> Clone for Trie<V> {
+    fn clone(&self) -> Self {
+        let mut builder = Builder::new();
+        let mut cursor = self.cursor();
+        while let Some((key, value)) = cursor.next() {
+            let pushed = builder.push(key, value.clone());
+            assert!(pushed.is_ok(), "a cursor goes in the order of keys");
+        }
+        Self { root: builder.finish() }
+    }
+}
+
 /// Compares in **O(n)** for `n` bytes of keys and their values.
 impl<V: PartialEq> PartialEq for Trie<V> {
     fn eq(&self, other: &Self) -> bool {
-        // A trie that was emptied still has its root, and one that never had an entry doesn't.
-        self.len == other.len && (self.is_empty() || self.root == other.root)
+        if self.len() != other.len() {
+            return false;
+        }
+        let (mut left, mut right) = (self.cursor(), other.cursor());
+        while let Some(entry) = left.next() {
+            if right.next() != Some(entry) {
+                return false;
+            }
+        }
+        true
     }
 }
 
@@ -58,7 +81,7 @@ impl<V: Ord> Ord for Trie<V> {
 
 impl<V: Hash> Hash for Trie<V> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_usize(self.len);
+        state.write_usize(self.len());
         let mut cursor = self.cursor();
         while let Some(entry) = cursor.next() {
             entry.hash(state);

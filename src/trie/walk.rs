@@ -1,349 +1,444 @@
 //! The walk over the entries of a subtrie, from both ends, that all iterators and cursors share.
 //!
-//! A [`Walk`] holds the parts of the subtrie that it has not passed yet, in key order, in one deque:
-//! a value, or the children of a node. A step takes the part at its end of the deque; a node that it
-//! finds there it opens, and puts the node's parts back in its place. So steps at one end see what
-//! steps at the other end left, and a mutable walk hands out each value once, which the borrow
-//! checker can follow.
+//! A [`Walk`] holds the parts of the subtrie that it hasn't passed yet, in key order: the value of an
+//! inner node, the children of one, or the entries of a page. Each end has a page of its own that it
+//! is in, its *run*; the parts in between are in one deque. An end whose run is spent takes the part
+//! at its end of the deque; a node that it finds there it opens, and puts the node's parts back. When
+//! the deque is empty, too, it goes on in the other end's run. So steps at one end see what steps at
+//! the other end left, and a mutable walk hands out each value once, which the borrow checker can
+//! follow.
 //!
 //! Keys are not stored whole, so each end has a buffer with the key of its last step, and each part
 //! knows how many bytes of it lead to the part: its *depth*. The parts that the front has put into
 //! the deque go by the front's buffer, and nest (the nearer to the front, the deeper), so the front
-//! overwrites only bytes that no part needs any more; likewise at the back. An end that has no parts
-//! left of its own claims the nearest one of the other end and copies the bytes that lead to it.
+//! overwrites only bytes that no part needs any more; likewise at the back. An end that takes a part
+//! of the other end's copies the bytes that lead to it.
 
-use super::node::{Node, common_prefix_len};
-use super::range::KeyBound;
+mod seek;
+
+use super::inner::{
+    Children, ChildrenMut, IntoChildren, NodeMut, Opened, OwnedNode, SharedChildren,
+};
+use super::key::KeyBuffer;
+use super::node::{CloneFn, IntoRootKind, Kind, Node, Root, RootKind, RootKindMut, Tree};
+use super::page::{Entries, EntriesMut, IntoEntries, Page, Run};
 use std::collections::VecDeque;
-use std::ops::Bound;
-use std::{slice, vec};
+use std::ops::Range;
 
-/// Nodes with the same parent, in order: shared, mutable or owned.
-pub(super) trait Siblings: DoubleEndedIterator + ExactSizeIterator {
-    /// What the nodes hold.
-    type Stored;
-    /// The same as this walk hands it out.
-    type Value;
-
-    fn as_slice(&self) -> &[Node<Self::Stored>];
-
-    /// Appends the node's label to `key` and returns its value and its children.
-    fn open(node: Self::Item, key: &mut Vec<u8>) -> (Option<Self::Value>, Self);
-}
-
-impl<'a, V> Siblings for slice::Iter<'a, Node<V>> {
-    type Stored = V;
-    type Value = &'a V;
-
-    fn as_slice(&self) -> &[Node<V>] {
-        self.as_slice()
-    }
-
-    fn open(node: &'a Node<V>, key: &mut Vec<u8>) -> (Option<&'a V>, Self) {
-        key.extend_from_slice(&node.label);
-        (node.value.as_ref(), node.children.iter())
-    }
-}
-
-impl<'a, V> Siblings for slice::IterMut<'a, Node<V>> {
-    type Stored = V;
-    type Value = &'a mut V;
-
-    fn as_slice(&self) -> &[Node<V>] {
-        self.as_slice()
-    }
-
-    fn open(node: &'a mut Node<V>, key: &mut Vec<u8>) -> (Option<&'a mut V>, Self) {
-        key.extend_from_slice(&node.label);
-        (node.value.as_mut(), node.children.iter_mut())
-    }
-}
-
-impl<V> Siblings for vec::IntoIter<Node<V>> {
-    type Stored = V;
-    type Value = V;
-
-    fn as_slice(&self) -> &[Node<V>] {
-        self.as_slice()
-    }
-
-    fn open(mut node: Node<V>, key: &mut Vec<u8>) -> (Option<V>, Self) {
-        key.extend_from_slice(&node.label);
-        (node.value.take(), std::mem::take(&mut node.children).into_iter())
-    }
-}
-
-/// What is left of a subtrie. `C` are [`Siblings`] and `T` their values; two parameters, since
-/// through an associated type the compiler can't see that a shared walk is covariant.
+/// What is left of a subtrie. `R` are the [`Run`]s of its pages, `C` the [`Children`] of its inner
+/// nodes, and `T` their values; three parameters, since through an associated type the compiler
+/// can't see that a shared walk is covariant.
 #[derive(Clone)]
-pub(super) struct Walk<C, T> {
-    parts: VecDeque<Part<C, T>>,
-    /// How many of `parts`, from the front, go by `front_key`. The others go by `back_key`.
+pub(super) struct Walk<R, C, T> {
+    front: End<R>,
+    /// Made when it is first asked for: most walks go forward only.
+    back: Option<Box<End<R>>>,
+    parts: VecDeque<Part<R, C, T>>,
+    /// How many of `parts`, from the front, go by the front's key. The others go by the back's.
     front_parts: usize,
-    front_key: Vec<u8>,
-    back_key: Vec<u8>,
     /// No more values than this are left, and exactly so many in a walk over a whole trie.
     len_max: usize,
 }
 
+/// One end of a walk.
 #[derive(Clone)]
-struct Part<C, T> {
+struct End<R> {
+    /// The key of the last step.
+    key: KeyBuffer,
+    /// The entries that come next, if there are any.
+    run: Option<R>,
+    /// How many bytes of the key lead to the run.
     depth: usize,
-    kind: Kind<C, T>,
+}
+
+impl<R> Default for End<R> {
+    fn default() -> Self {
+        Self { key: KeyBuffer::new(), run: None, depth: 0 }
+    }
 }
 
 #[derive(Clone)]
-enum Kind<C, T> {
+struct Part<R, C, T> {
+    depth: usize,
+    kind: PartKind<R, C, T>,
+}
+
+#[derive(Clone)]
+enum PartKind<R, C, T> {
     Value(T),
+    Page(R),
     /// Never empty between two steps.
     Children(C),
 }
 
-pub(super) type Shared<'a, V> = Walk<slice::Iter<'a, Node<V>>, &'a V>;
-pub(super) type Mutable<'a, V> = Walk<slice::IterMut<'a, Node<V>>, &'a mut V>;
-pub(super) type Owned<V> = Walk<vec::IntoIter<Node<V>>, V>;
+pub(super) type Shared<'a, V> = Walk<Entries<'a, V>, SharedChildren<'a, V>, &'a V>;
+pub(super) type Mutable<'a, V> = Walk<EntriesMut<'a, V>, ChildrenMut<'a, V>, &'a mut V>;
+pub(super) type Owned<V> = Walk<IntoEntries<V>, IntoChildren<V>, V>;
 
-impl<C: Siblings<Value = T>, T> Walk<C, T> {
+impl<'a, V> Shared<'a, V> {
+    /// A walk over a whole trie.
+    pub(super) fn of_root(root: &'a Root<V>) -> Self {
+        match root.kind() {
+            RootKind::Empty => Self::empty(),
+            RootKind::Page(page) => {
+                page.prefetch();
+                Self::of_run(page.entries(), 0..page.len(), &[])
+            }
+            RootKind::Tree(Tree { len, node, .. }) => Self::of_node(node, &[], *len),
+        }
+    }
+
+    /// A walk over what begins with `prefix`.
+    pub(super) fn of_prefix(root: &'a Root<V>, prefix: &[u8]) -> Self {
+        let in_page = |page: &'a Page<V>, depth| {
+            let range = page.suffixes().prefixed(&prefix[depth..]);
+            Self::of_run(page.entries(), range, &prefix[..depth])
+        };
+        let Tree { len, node, .. } = match root.kind() {
+            RootKind::Empty => return Self::empty(),
+            RootKind::Page(page) => return in_page(page, 0),
+            RootKind::Tree(tree) => tree,
+        };
+        let (mut node, mut depth) = (node, 0);
+        loop {
+            let inner = match node.kind() {
+                Kind::Page(page) => return in_page(page, depth),
+                Kind::Inner(inner) => inner,
+            };
+            let rest = &prefix[depth..];
+            if inner.label().starts_with(rest) {
+                return Self::of_node(node, &prefix[..depth], *len);
+            }
+            // The label doesn't begin with the rest, so there is a byte more, if the label matches.
+            let Some(&[byte, ..]) = rest.strip_prefix(inner.label()) else { return Self::empty() };
+            depth += inner.label().len();
+            node = &inner.children()[inner.find(byte)];
+        }
+    }
+
+    /// Calls `f` with all entries that are left, in order.
+    pub(super) fn for_each(mut self, mut f: impl FnMut(&[u8], &'a V)) {
+        loop {
+            if let Some(run) = self.front.run.take() {
+                run.for_each(&mut self.front.key, self.front.depth, &mut f);
+            }
+            let Some(value) = self.step_on() else { return };
+            f(&self.front.key, value);
+        }
+    }
+
+    fn of_node(node: &'a Node<V>, above: &[u8], len_max: usize) -> Self {
+        Self::of(|key| SharedChildren::open(node, key), above, len_max)
+    }
+}
+
+impl<'a, V> Mutable<'a, V> {
+    /// A walk over a whole trie.
+    pub(super) fn of_root(root: &'a mut Root<V>) -> Self {
+        match root.kind_mut() {
+            RootKindMut::Empty => Self::empty(),
+            RootKindMut::Page(page) => {
+                page.make_root_unique();
+                let range = 0..page.len();
+                Self::of_run(page.entries_mut(), range, &[])
+            }
+            RootKindMut::Tree(Tree { len, clone, node }) => {
+                Self::of_node(node, clone.get::<V>(), &[], *len)
+            }
+        }
+    }
+
+    /// A walk over what begins with `prefix`.
+    pub(super) fn of_prefix(root: &'a mut Root<V>, prefix: &[u8]) -> Self {
+        let in_page = |page: &'a mut Page<V>, depth| {
+            let range = page.suffixes().prefixed(&prefix[depth..]);
+            Self::of_run(page.entries_mut(), range, &prefix[..depth])
+        };
+        let Tree { len, clone, node } = match root.kind_mut() {
+            RootKindMut::Empty => return Self::empty(),
+            RootKindMut::Page(page) => {
+                page.make_root_unique();
+                return in_page(page, 0);
+            }
+            RootKindMut::Tree(tree) => tree,
+        };
+        let (mut node, clone, mut depth) = (node, clone.get::<V>(), 0);
+        loop {
+            node.make_unique(clone);
+            let inner = match node.kind() {
+                Kind::Page(_) => return in_page(node.page_mut(), depth),
+                Kind::Inner(inner) => inner,
+            };
+            let rest = &prefix[depth..];
+            if inner.label().starts_with(rest) {
+                return Self::of_node(node, clone, &prefix[..depth], *len);
+            }
+            // The label doesn't begin with the rest, so there is a byte more, if the label matches.
+            let Some(&[byte, ..]) = rest.strip_prefix(inner.label()) else { return Self::empty() };
+            depth += inner.label().len();
+            let child = inner.find(byte);
+            node = &mut node.inner_mut().children_mut()[child];
+        }
+    }
+
+    fn of_node(
+        node: &'a mut Node<V>,
+        clone: Option<CloneFn<V>>,
+        above: &[u8],
+        len_max: usize,
+    ) -> Self {
+        let node = NodeMut::new(node, clone);
+        Self::of(|key| ChildrenMut::open(node, key), above, len_max)
+    }
+}
+
+impl<V> Owned<V> {
+    /// A walk over a whole trie.
+    pub(super) fn of_root(root: Root<V>) -> Self {
+        match root.into_kind() {
+            IntoRootKind::Empty => Self::empty(),
+            IntoRootKind::Page(mut page) => {
+                page.make_root_unique();
+                let range = 0..page.len();
+                Self::of_run(page.into_entries(), range, &[])
+            }
+            IntoRootKind::Tree(tree) => {
+                let node = OwnedNode::new(tree.node, tree.clone.get::<V>());
+                Self::of(|key| IntoChildren::open(node, key), &[], tree.len)
+            }
+        }
+    }
+}
+
+impl<R: Run<Value = T>, C: Children<Run = R, Value = T>, T> Walk<R, C, T> {
     /// A walk over nothing.
     pub(super) fn empty() -> Self {
         Self {
+            front: End::default(),
+            back: None,
             parts: VecDeque::new(),
             front_parts: 0,
-            front_key: Vec::new(),
-            back_key: Vec::new(),
             len_max: 0,
         }
     }
 
-    /// A walk over `node` and all below it, no more than `len_max` values. `above` are the bytes that
-    /// lead to the node's label.
-    pub(super) fn new(node: C::Item, above: &[u8], len_max: usize) -> Self {
-        let mut walk = Self { len_max, front_key: above.to_vec(), ..Self::empty() };
-        walk.open_front(node);
+    fn of(
+        open: impl FnOnce(&mut KeyBuffer) -> Opened<R, C, T>,
+        above: &[u8],
+        len_max: usize,
+    ) -> Self {
+        let mut walk = Self { len_max, ..Self::empty() };
+        walk.front.key.push(above);
+        let opened = open(&mut walk.front.key);
+        walk.put_front(opened);
         walk
     }
 
-    /// Leaves out what lies outside of the bounds. To be called before the first step.
-    pub(super) fn restrict(&mut self, (start, end): (KeyBound<'_>, KeyBound<'_>)) {
-        match start {
-            Bound::Included(key) => self.seek_front(key, true),
-            Bound::Excluded(key) => self.seek_front(key, false),
-            Bound::Unbounded => {}
-        }
-        match end {
-            Bound::Included(key) => self.seek_back(key, true),
-            Bound::Excluded(key) => self.seek_back(key, false),
-            Bound::Unbounded => {}
-        }
+    /// A walk over entries of one page, which are the front's run from the start.
+    fn of_run(mut run: R, range: Range<usize>, above: &[u8]) -> Self {
+        let mut walk = Self { len_max: range.len(), ..Self::empty() };
+        walk.front.key.push(above);
+        walk.front.depth = above.len();
+        run.restrict(range);
+        walk.front.run = Some(run);
+        walk
     }
 
     /// Takes the first value that is left. Its key is [`front_key`](Self::front_key).
+    #[inline]
     pub(super) fn step(&mut self) -> Option<T> {
-        loop {
-            self.claim_front()?;
-            if let Some(Part { kind: Kind::Children(children), .. }) = self.parts.front_mut() {
-                let node = children.next();
-                self.drop_spent_front();
-                self.open_front(node?);
-            } else {
-                return self.pop_front_value();
+        if let Some(run) = &mut self.front.run {
+            self.front.key.truncate(self.front.depth);
+            if let Some(value) = run.next(&mut self.front.key) {
+                self.len_max -= 1;
+                return Some(value);
             }
         }
+        self.step_on()
+    }
+
+    /// The first value behind the front's run, which is spent.
+    fn step_on(&mut self) -> Option<T> {
+        self.front.run = None;
+        loop {
+            let Some(part) = self.take_front() else { return self.step_in_back() };
+            match part {
+                PartKind::Value(value) => {
+                    self.len_max -= 1;
+                    return Some(value);
+                }
+                PartKind::Page(mut run) => {
+                    self.front.depth = self.front.key.len();
+                    // A bound may have left nothing of it.
+                    if let Some(value) = run.next(&mut self.front.key) {
+                        self.front.run = Some(run);
+                        self.len_max -= 1;
+                        return Some(value);
+                    }
+                }
+                PartKind::Children(mut children) => {
+                    let node = children.next();
+                    self.put_back_children_front(children);
+                    if let Some(node) = node {
+                        let opened = C::open(node, &mut self.front.key);
+                        self.put_front(opened);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The first value of the back's run, in which the front goes on.
+    fn step_in_back(&mut self) -> Option<T> {
+        let back = self.back.as_mut()?;
+        let mut run = back.run.take()?;
+        self.front.key.clear();
+        self.front.key.push(&back.key[..back.depth]);
+        self.front.depth = back.depth;
+        let value = run.next(&mut self.front.key);
+        self.front.run = Some(run);
+        self.len_max -= usize::from(value.is_some());
+        value
     }
 
     /// Takes the last value that is left. Its key is [`back_key`](Self::back_key).
     pub(super) fn step_back(&mut self) -> Option<T> {
+        let back = self.back.get_or_insert_default();
+        if let Some(run) = &mut back.run {
+            back.key.truncate(back.depth);
+            if let Some(value) = run.next_back(&mut back.key) {
+                self.len_max -= 1;
+                return Some(value);
+            }
+            back.run = None;
+        }
         loop {
-            self.claim_back()?;
-            if let Some(Part { kind: Kind::Children(children), .. }) = self.parts.back_mut() {
-                let node = children.next_back();
-                self.drop_spent_back();
-                self.open_back(node?);
-            } else {
-                return self.pop_back_value();
+            let Some((part, back)) = self.take_back() else { return self.step_back_in_front() };
+            match part {
+                PartKind::Value(value) => {
+                    self.len_max -= 1;
+                    return Some(value);
+                }
+                PartKind::Page(mut run) => {
+                    back.depth = back.key.len();
+                    // A bound may have left nothing of it.
+                    if let Some(value) = run.next_back(&mut back.key) {
+                        back.run = Some(run);
+                        self.len_max -= 1;
+                        return Some(value);
+                    }
+                }
+                PartKind::Children(mut children) => {
+                    let node = children.next_back();
+                    self.put_back_children_back(children);
+                    if let Some(node) = node {
+                        self.open_back(node);
+                    }
+                }
             }
         }
     }
 
+    /// The last value of the front's run, in which the back goes on.
+    fn step_back_in_front(&mut self) -> Option<T> {
+        let mut run = self.front.run.take()?;
+        let back = self.back.get_or_insert_default();
+        back.key.clear();
+        back.key.push(&self.front.key[..self.front.depth]);
+        back.depth = self.front.depth;
+        let value = run.next_back(&mut back.key);
+        back.run = Some(run);
+        self.len_max -= usize::from(value.is_some());
+        value
+    }
+
+    #[inline]
     pub(super) fn front_key(&self) -> &[u8] {
-        &self.front_key
+        &self.front.key
     }
 
     pub(super) fn back_key(&self) -> &[u8] {
-        &self.back_key
+        self.back.as_ref().map_or(&[], |back| &back.key)
     }
 
     pub(super) fn len_max(&self) -> usize {
         self.len_max
     }
 
-    /// Makes the first part the front's own, cuts the front's key to the part's depth and returns it.
-    fn claim_front(&mut self) -> Option<usize> {
-        let depth = self.parts.front()?.depth;
-        if self.front_parts == 0 {
-            self.front_key.clear();
-            self.front_key.extend_from_slice(&self.back_key[..depth]);
-            self.front_parts = 1;
+    /// Takes the first part, and makes the front's key the bytes that lead to it.
+    fn take_front(&mut self) -> Option<PartKind<R, C, T>> {
+        let Part { depth, kind } = self.parts.pop_front()?;
+        if let Some(left) = self.front_parts.checked_sub(1) {
+            self.front_parts = left;
+            self.front.key.truncate(depth);
         } else {
-            self.front_key.truncate(depth);
+            self.front.key.clear();
+            self.front.key.push(&self.back.get_or_insert_default().key[..depth]);
         }
-        Some(depth)
+        Some(kind)
     }
 
-    /// Makes the last part the back's own, cuts the back's key to the part's depth and returns it.
-    fn claim_back(&mut self) -> Option<usize> {
-        let depth = self.parts.back()?.depth;
-        if self.front_parts == self.parts.len() {
-            self.back_key.clear();
-            self.back_key.extend_from_slice(&self.front_key[..depth]);
+    /// Takes the last part, and makes the back's key the bytes that lead to it.
+    #[expect(clippy::type_complexity, reason = "the parameters are those of the walk")]
+    fn take_back(&mut self) -> Option<(PartKind<R, C, T>, &mut End<R>)> {
+        let is_front = self.front_parts == self.parts.len();
+        let Part { depth, kind } = self.parts.pop_back()?;
+        let back = self.back.get_or_insert_default();
+        if is_front {
             self.front_parts -= 1;
+            back.key.clear();
+            back.key.push(&self.front.key[..depth]);
         } else {
-            self.back_key.truncate(depth);
+            back.key.truncate(depth);
         }
-        Some(depth)
+        Some((kind, back))
     }
 
-    fn open_front(&mut self, node: C::Item) {
-        let (value, children) = C::open(node, &mut self.front_key);
-        let depth = self.front_key.len();
-        if children.len() > 0 {
-            self.parts.push_front(Part { depth, kind: Kind::Children(children) });
-            self.front_parts += 1;
-        }
-        if let Some(value) = value {
-            self.parts.push_front(Part { depth, kind: Kind::Value(value) });
-            self.front_parts += 1;
-        }
-    }
-
-    fn open_back(&mut self, node: C::Item) {
-        let (value, children) = C::open(node, &mut self.back_key);
-        let depth = self.back_key.len();
-        if let Some(value) = value {
-            self.parts.push_back(Part { depth, kind: Kind::Value(value) });
-        }
-        if children.len() > 0 {
-            self.parts.push_back(Part { depth, kind: Kind::Children(children) });
-        }
-    }
-
-    /// Drops the first part, which the front has claimed.
-    fn pop_front(&mut self) -> Option<Part<C, T>> {
-        self.front_parts -= 1;
-        self.parts.pop_front()
-    }
-
-    fn pop_front_value(&mut self) -> Option<T> {
-        let Kind::Value(value) = self.pop_front()?.kind else { return None };
-        self.len_max -= 1;
-        Some(value)
-    }
-
-    fn pop_back_value(&mut self) -> Option<T> {
-        let Kind::Value(value) = self.parts.pop_back()?.kind else { return None };
-        self.len_max -= 1;
-        Some(value)
-    }
-
-    fn drop_spent_front(&mut self) {
-        if self.parts.front().is_some_and(Part::is_spent) {
-            self.pop_front();
-        }
-    }
-
-    fn drop_spent_back(&mut self) {
-        if self.parts.back().is_some_and(Part::is_spent) {
-            self.parts.pop_back();
-        }
-    }
-
-    /// Drops the values whose keys are smaller than `key`, and, unless it is `included`, the one at
-    /// `key`.
-    ///
-    /// The first part is always one that `key` leads to, so that a node is opened only if its key
-    /// begins `key`.
-    fn seek_front(&mut self, key: &[u8], included: bool) {
-        while let Some(depth) = self.claim_front() {
-            let rest = &key[depth..];
-            let Some(Part { kind: Kind::Children(children), .. }) = self.parts.front_mut() else {
-                if rest.is_empty() && included {
-                    return;
+    /// Puts the parts of a node, to which the front's key leads, before the others.
+    fn put_front(&mut self, opened: Opened<R, C, T>) {
+        match opened {
+            Opened::Page(run) => self.push_front(PartKind::Page(run)),
+            Opened::Inner(value, children) => {
+                self.put_back_children_front(children);
+                if let Some(value) = value {
+                    self.push_front(PartKind::Value(value));
                 }
-                self.pop_front();
-                continue;
-            };
-            let Some(&byte) = rest.first() else { return };
-            let smaller = children.as_slice().partition_point(|child| child.label[0] < byte);
-            skip(smaller, |index| children.nth(index));
-            if let Some(child) = children.as_slice().first()
-                && *child.label <= *rest
-            {
-                let leads_on = rest.starts_with(&child.label);
-                let child = children.next();
-                self.drop_spent_front();
-                match child {
-                    Some(child) if leads_on => self.open_front(child),
-                    _ => return,
-                }
-            } else {
-                self.drop_spent_front();
-                return;
             }
         }
     }
 
-    /// Drops the values whose keys are greater than `key`, and, unless it is `included`, the one at
-    /// `key`. `key` is no smaller than the key that the front has been moved to.
-    fn seek_back(&mut self, key: &[u8], included: bool) {
-        let shared = common_prefix_len(&self.front_key, key);
-        while let Some(part) = self.parts.back() {
-            // A part that the front's key leads to, past the byte that `key` has greater.
-            if self.front_parts == self.parts.len() && part.depth > shared {
-                return;
-            }
-            let Some(depth) = self.claim_back() else { return };
-            let rest = &key[depth..];
-            let Some(Part { kind: Kind::Children(children), .. }) = self.parts.back_mut() else {
-                if rest.is_empty() && !included {
-                    self.parts.pop_back();
+    /// Puts the parts of a node, to which the back's key leads, behind the others.
+    fn open_back(&mut self, node: C::Node) {
+        match C::open(node, &mut self.back.get_or_insert_default().key) {
+            Opened::Page(run) => self.push_back(PartKind::Page(run)),
+            Opened::Inner(value, children) => {
+                if let Some(value) = value {
+                    self.push_back(PartKind::Value(value));
                 }
-                return;
-            };
-            let Some(&byte) = rest.first() else {
-                self.parts.pop_back();
-                continue;
-            };
-            let kept = children.as_slice().partition_point(|child| child.label[0] <= byte);
-            skip(children.len() - kept, |index| children.nth_back(index));
-            let Some(child) = children.as_slice().last() else {
-                self.parts.pop_back();
-                continue;
-            };
-            if rest.starts_with(&child.label) {
-                let child = children.next_back();
-                self.drop_spent_back();
-                let Some(child) = child else { return };
-                self.open_back(child);
-            } else {
-                if *child.label > *rest {
-                    children.next_back();
-                    self.drop_spent_back();
-                }
-                return;
+                self.put_back_children_back(children);
             }
         }
     }
-}
 
-impl<C: ExactSizeIterator, T> Part<C, T> {
-    fn is_spent(&self) -> bool {
-        matches!(&self.kind, Kind::Children(children) if children.len() == 0)
+    fn put_back_children_front(&mut self, children: C) {
+        if !children.is_empty() {
+            self.push_front(PartKind::Children(children));
+        }
     }
-}
 
-/// Takes `count` items off an iterator, given its `nth` or `nth_back`.
-fn skip<T>(count: usize, nth: impl FnOnce(usize) -> Option<T>) {
-    if let Some(index) = count.checked_sub(1) {
-        nth(index);
+    fn put_back_children_back(&mut self, children: C) {
+        if !children.is_empty() {
+            self.push_back(PartKind::Children(children));
+        }
+    }
+
+    fn push_front(&mut self, kind: PartKind<R, C, T>) {
+        self.parts.push_front(Part { depth: self.front.key.len(), kind });
+        self.front_parts += 1;
+    }
+
+    fn push_back(&mut self, kind: PartKind<R, C, T>) {
+        let depth = self.back.get_or_insert_default().key.len();
+        self.parts.push_back(Part { depth, kind });
     }
 }

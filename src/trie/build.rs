@@ -1,0 +1,226 @@
+//! Building a trie from entries in order.
+
+use super::inner::Inner;
+use super::node::{CloneSlot, Node, Root, Tree};
+use super::page::{Page, common_prefix_len, tail_bytes_of};
+
+/// A trie under construction, whose keys ascend.
+///
+/// The last key's way through the trie is open: the inner nodes on it, and the page in which it is.
+/// A key that leaves the way closes what it leaves, which is written once and to its exact size. So
+/// pages are as full as the bytes at which they may end allow.
+pub(super) struct Builder<V> {
+    /// The open inner nodes, from the root down. The label of each lies in the last key.
+    open: Vec<Open<V>>,
+    /// The open page.
+    page: Pending<V>,
+    /// The last key.
+    last: Vec<u8>,
+    len: usize,
+}
+
+/// An inner node that may get more children.
+struct Open<V> {
+    /// Where its label starts and ends in the last key.
+    start: usize,
+    end: usize,
+    value: Option<V>,
+    children: Vec<(u8, Node<V>)>,
+}
+
+/// The entries of a page that may get more.
+struct Pending<V> {
+    /// The bytes of the suffixes, one behind the other.
+    bytes: Vec<u8>,
+    /// Where each ends in them.
+    ends: Vec<usize>,
+    values: Vec<V>,
+    /// How many bytes at the beginning of each belong to labels by now.
+    skip: usize,
+    /// How many bytes of tails the page would have.
+    tails: usize,
+}
+
+impl<V> Builder<V> {
+    pub(super) fn new() -> Self {
+        let page =
+            Pending { bytes: Vec::new(), ends: Vec::new(), values: Vec::new(), skip: 0, tails: 0 };
+        Self { open: Vec::new(), page, last: Vec::new(), len: 0 }
+    }
+
+    /// Adds an entry whose key is greater than the last one, or gives the value back if it isn't.
+    pub(super) fn push(&mut self, key: &[u8], value: V) -> Result<(), V> {
+        let common = common_prefix_len(&self.last, key);
+        if self.len > 0 {
+            if key[common..] <= self.last[common..] {
+                return Err(value);
+            }
+            while self.open.last().is_some_and(|open| open.end > common) {
+                self.close(common);
+            }
+        }
+        self.last.truncate(common);
+        self.last.extend_from_slice(&key[common..]);
+        self.len += 1;
+        self.page.push(&key[self.depth()..], value);
+        while self.page.is_over_full() {
+            self.divide();
+        }
+        Ok(())
+    }
+
+    /// How many bytes lead to the open page.
+    fn depth(&self) -> usize {
+        self.open.last().map_or(0, |open| open.end)
+    }
+
+    /// Closes the innermost open node. The next key leaves it after `common` bytes.
+    fn close(&mut self, common: usize) {
+        let Some(mut open) = self.open.pop() else { return };
+        let (start, end) = (open.start, open.end);
+        if let Some(child) = self.page.take(self.page.len()) {
+            open.children.push(child);
+        }
+        if let Some(parent) = self.open.last_mut()
+            && common <= start
+        {
+            parent.children.push((self.last[start], open.write(&self.last[start..end])));
+        } else {
+            // The key leaves amid the label.
+            let child = open.write(&self.last[common..end]);
+            let children = vec![(self.last[common], child)];
+            self.open.push(Open { start, end: common, value: None, children });
+        }
+    }
+
+    /// Closes a part of the open page, or opens an inner node above it, so that a part can be closed.
+    fn divide(&mut self) {
+        let last_group = self.page.last_group();
+        if let Some(open) = self.open.last_mut()
+            && last_group > 0
+        {
+            open.children.extend(self.page.take(last_group));
+        } else {
+            let start = self.depth();
+            let common = self.page.common_prefix_len();
+            let value = self.page.skip(common);
+            self.open.push(Open { start, end: start + common, value, children: Vec::new() });
+        }
+    }
+
+    /// The trie of all entries.
+    pub(super) fn finish(mut self) -> Root<V> {
+        if self.open.is_empty() {
+            return self.page.write_root();
+        }
+        while self.open.len() > 1 {
+            self.close(0);
+        }
+        let Some(mut open) = self.open.pop() else { return Root::empty() };
+        open.children.extend(self.page.take(self.page.len()));
+        let end = open.end;
+        let node = open.write(&self.last[..end]);
+        Tree { len: self.len, clone: CloneSlot::empty(), node }.into()
+    }
+}
+
+impl<V> Open<V> {
+    fn write(self, label: &[u8]) -> Node<V> {
+        let mut inner = Inner::new(label, self.value, self.children.len());
+        for (separator, child) in self.children {
+            inner.push(separator, child);
+        }
+        inner.into()
+    }
+}
+
+impl<V> Pending<V> {
+    fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    fn push(&mut self, suffix: &[u8], value: V) {
+        // What belongs to labels by now is there for all or for none.
+        let skipped = self.skip;
+        self.bytes.resize(self.bytes.len() + skipped, 0);
+        self.bytes.extend_from_slice(suffix);
+        self.ends.push(self.bytes.len());
+        self.values.push(value);
+        self.tails += tail_bytes_of(suffix);
+    }
+
+    fn suffix(&self, index: usize) -> &[u8] {
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.bytes[start + self.skip..self.ends[index]]
+    }
+
+    fn is_over_full(&self) -> bool {
+        Page::<V>::is_over_full(self.len(), self.tails)
+    }
+
+    /// The index of the first suffix that begins with the same byte as the last one.
+    fn last_group(&self) -> usize {
+        let mut first = self.len() - 1;
+        let byte = self.suffix(first).first();
+        while first > 0 && self.suffix(first - 1).first() == byte {
+            first -= 1;
+        }
+        first
+    }
+
+    fn common_prefix_len(&self) -> usize {
+        common_prefix_len(self.suffix(0), self.suffix(self.len() - 1))
+    }
+
+    /// Cuts bytes off that all suffixes have in common, and takes the value of the one that has no
+    /// other.
+    fn skip(&mut self, common: usize) -> Option<V> {
+        self.skip += common;
+        let value = self.suffix(0).is_empty().then(|| {
+            self.forget(1);
+            self.values.remove(0)
+        });
+        self.count_tails();
+        value
+    }
+
+    /// Writes the first `count` entries to a page, with its separator.
+    fn take(&mut self, count: usize) -> Option<(u8, Node<V>)> {
+        let separator = *self.ends.first().and_then(|_| self.suffix(0).first())?;
+        let page = self.write(count, false);
+        Some((separator, page.into()))
+    }
+
+    fn write_root(mut self) -> Root<V> {
+        if self.len() == 0 { Root::empty() } else { self.write(self.len(), true).into() }
+    }
+
+    fn write(&mut self, count: usize, is_root: bool) -> Page<V> {
+        let tails = (0..count).map(|index| tail_bytes_of(self.suffix(index))).sum();
+        let mut page = Page::new(count, tails, is_root);
+        let values: Vec<V> = self.values.drain(..count).collect();
+        for (index, value) in values.into_iter().enumerate() {
+            page.push(self.suffix(index), value);
+        }
+        self.forget(count);
+        self.count_tails();
+        page
+    }
+
+    /// Forgets the bytes of the first `count` entries.
+    fn forget(&mut self, count: usize) {
+        let start = count.checked_sub(1).map_or(0, |last| self.ends[last]);
+        self.bytes.drain(..start);
+        self.ends.drain(..count);
+        for end in &mut self.ends {
+            *end -= start;
+        }
+        if self.ends.is_empty() {
+            self.skip = 0;
+        }
+    }
+
+    fn count_tails(&mut self) {
+        self.tails = (0..self.len()).map(|index| tail_bytes_of(self.suffix(index))).sum();
+    }
+}

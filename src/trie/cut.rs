@@ -1,0 +1,224 @@
+//! Taking whole parts of a trie away: what begins with a prefix, or what isn't smaller than a key.
+
+use super::inner::Inner;
+use super::node::{CloneFn, IntoKind, IntoRootKind, Kind, KindMut, Node, Root, RootKind, Tree};
+use super::place::{collapse, tidy, unite};
+use std::mem;
+
+/// Removes what begins with `prefix`, and returns it.
+pub(super) fn remove_prefix<V>(root: &mut Root<V>, prefix: &[u8]) -> Root<V> {
+    match root.kind() {
+        RootKind::Empty => Root::empty(),
+        RootKind::Page(_) => {
+            let clone = root.clone_fn();
+            let page = root.page_mut();
+            page.make_root_unique();
+            let range = page.suffixes().prefixed(prefix);
+            let removed = page.extract(range, 0, &[]);
+            page.fit();
+            if page.len() == 0 {
+                *root = Root::empty();
+            }
+            Root::of_node(removed.into(), clone)
+        }
+        RootKind::Tree(tree) => {
+            if let Kind::Inner(inner) = tree.node.kind()
+                && inner.label().starts_with(prefix)
+            {
+                return mem::replace(root, Root::empty());
+            }
+            let Tree { len, clone, node } = root.tree_mut();
+            let clone = clone.get::<V>();
+            let Some(removed) = remove_below(node, clone, prefix) else { return Root::empty() };
+            let removed = Root::of_node(removed, clone);
+            *len -= removed.len();
+            prune(node, prefix);
+            removed
+        }
+    }
+}
+
+/// Removes what begins with `prefix` from below `node`, not all of which does.
+fn remove_below<V>(
+    mut node: &mut Node<V>,
+    clone: Option<CloneFn<V>>,
+    prefix: &[u8],
+) -> Option<Node<V>> {
+    let mut depth = 0;
+    loop {
+        node.make_unique(clone);
+        let inner = match node.kind_mut() {
+            KindMut::Page(page) => {
+                let range = page.suffixes().prefixed(&prefix[depth..]);
+                return Some(page.extract(range, 0, &prefix[..depth]).into());
+            }
+            KindMut::Inner(inner) => inner,
+        };
+        let rest = prefix[depth..].strip_prefix(inner.label())?;
+        depth = prefix.len() - rest.len();
+        // The prefix leads on: otherwise this node would have been removed as a child.
+        let index = inner.find(*rest.first()?);
+        let child = &mut inner.children_mut()[index];
+        if unite(child, clone) {
+            depth -= inner.label().len();
+            continue;
+        }
+        match child.kind() {
+            Kind::Page(_) => {
+                child.make_unique(clone);
+                let page = child.page_mut();
+                let range = page.suffixes().prefixed(rest);
+                let removed = page.extract(range, 0, &prefix[..depth]);
+                page.fit();
+                tidy(node, index);
+                return Some(removed.into());
+            }
+            Kind::Inner(below) if below.label().starts_with(rest) => {
+                let label = [&prefix[..depth], below.label()].concat();
+                child.make_unique(clone);
+                child.inner_mut().set_label(&label);
+                let removed = inner.remove(index);
+                if inner.len() < 2 {
+                    collapse(node);
+                }
+                return Some(removed);
+            }
+            Kind::Inner(_) => node = &mut node.inner_mut().children_mut()[index],
+        }
+    }
+}
+
+/// Takes a page that was emptied on the way of `prefix` away from its parent.
+fn prune<V>(mut node: &mut Node<V>, prefix: &[u8]) {
+    let mut rest = prefix;
+    while let KindMut::Inner(inner) = node.kind_mut() {
+        let Some(below) = rest.strip_prefix(inner.label()) else { return };
+        let Some(&byte) = below.first() else { return };
+        rest = below;
+        let index = inner.find(byte);
+        if inner.is_shared() {
+            return;
+        }
+        if inner.children()[index].page().is_some_and(|page| page.len() == 0) {
+            inner.remove(index);
+            if inner.len() < 2 {
+                collapse(node);
+            }
+            return;
+        }
+        node = &mut node.inner_mut().children_mut()[index];
+    }
+}
+
+/// Removes what isn't smaller than `key`, and returns it.
+pub(super) fn split_off<V>(root: &mut Root<V>, key: &[u8]) -> Root<V> {
+    match root.kind() {
+        RootKind::Empty => Root::empty(),
+        RootKind::Page(_) => {
+            let clone = root.clone_fn();
+            let page = root.page_mut();
+            page.make_root_unique();
+            let (Ok(index) | Err(index)) = page.find(key);
+            let removed = page.extract(index..page.len(), 0, &[]);
+            page.fit();
+            if page.len() == 0 {
+                *root = Root::empty();
+            }
+            Root::of_node(removed.into(), clone)
+        }
+        RootKind::Tree(_) => {
+            let Tree { clone, node, .. } = root.tree_mut();
+            // What is cut needn't be copied then, so that a clone that panics does so here.
+            make_way_unique(node, clone.get::<V>(), key);
+            let IntoRootKind::Tree(tree) = mem::replace(root, Root::empty()).into_kind() else {
+                unreachable!("the trie is a tree")
+            };
+            let clone = tree.clone.get::<V>();
+            let (left, right) = cut(tree.node, key);
+            let right = right.map_or_else(Root::empty, |right| Root::of_node(right, clone));
+            if let Some(left) = left {
+                *root = Root::of_tree(tree.len - right.len(), clone, left);
+            }
+            right
+        }
+    }
+}
+
+/// Makes the nodes to which `key` leads the trie's own.
+fn make_way_unique<V>(mut node: &mut Node<V>, clone: Option<CloneFn<V>>, key: &[u8]) {
+    let mut rest = key;
+    loop {
+        node.make_unique(clone);
+        let KindMut::Inner(inner) = node.kind_mut() else { return };
+        let Some(below) = rest.strip_prefix(inner.label()) else { return };
+        let Some(&byte) = below.first() else { return };
+        rest = below;
+        let index = inner.find(byte);
+        node = &mut inner.children_mut()[index];
+    }
+}
+
+/// What is smaller than `key`, and what isn't. The nodes to which the key leads have one owner.
+fn cut<V>(mut node: Node<V>, key: &[u8]) -> (Option<Node<V>>, Option<Node<V>>) {
+    let mut rest = key;
+    let mut halves: Vec<(Inner<V>, Inner<V>)> = Vec::new();
+    let (mut left, mut right) = loop {
+        match node.into_kind() {
+            IntoKind::Page(mut page) => {
+                let (Ok(index) | Err(index)) = page.find(rest);
+                let upper = page.extract(index..page.len(), 0, &[]);
+                page.fit();
+                let some = |page: super::page::Page<V>| (page.len() > 0).then(|| page.into());
+                break (some(page), some(upper));
+            }
+            IntoKind::Inner(mut inner) => {
+                let Some(below) =
+                    rest.strip_prefix(inner.label()).filter(|below| !below.is_empty())
+                else {
+                    // A label that only begins with the rest is greater, and one that is it, too.
+                    let is_smaller = inner.label() < rest;
+                    let whole = Some(inner.into());
+                    break if is_smaller { (whole, None) } else { (None, whole) };
+                };
+                rest = below;
+                let index = inner.find(rest[0]);
+                let upper = inner.split_off(index + 1);
+                node = inner.remove(index);
+                halves.push((inner, upper));
+            }
+        }
+    };
+    for (mut lower, mut upper) in halves.into_iter().rev() {
+        if let Some(left) = left {
+            lower.push(first_byte(&left), left);
+        }
+        if let Some(right) = right {
+            let next = upper.children().first().map_or(0, first_byte);
+            upper.insert_first(right, next);
+        }
+        (left, right) = (closed(lower), closed(upper));
+    }
+    (left, right)
+}
+
+/// The byte with which all keys below the first entry begin, in a child of an inner node.
+fn first_byte<V>(node: &Node<V>) -> u8 {
+    match node.kind() {
+        Kind::Page(page) => page.suffixes().first_byte(0),
+        Kind::Inner(inner) => inner.label().first().copied(),
+    }
+    .expect("what is in a child has a next byte")
+}
+
+/// The node, or what is simpler, or nothing if it is empty.
+fn closed<V>(inner: Inner<V>) -> Option<Node<V>> {
+    if inner.len() == 0 && inner.value().is_none() {
+        return None;
+    }
+    let few = inner.len() < 2;
+    let mut node = inner.into();
+    if few {
+        collapse(&mut node);
+    }
+    Some(node)
+}

@@ -1,0 +1,63 @@
+//! Counting the numbers in sorted vectors that are smaller than another.
+
+/// How many of the first `len` heads are smaller than `head`. The heads are sorted; what `heads` has
+/// beyond `len`, up to a multiple of four, doesn't matter.
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+#[inline]
+pub(super) fn rank_of_head(heads: &[i32], len: usize, head: i32) -> usize {
+    // SAFETY: the target has SSE2, or this wouldn't be compiled.
+    unsafe { sse2_rank_of_head(heads, len, head) }
+}
+
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+#[target_feature(enable = "sse2")]
+#[inline]
+fn sse2_rank_of_head(heads: &[i32], len: usize, head: i32) -> usize {
+    use std::arch::x86_64::{
+        _mm_castsi128_ps, _mm_cmplt_epi32, _mm_loadu_si128, _mm_movemask_ps, _mm_set1_epi32,
+    };
+    let wanted = _mm_set1_epi32(head);
+    let mut smaller = 0u64;
+    for (block, four) in heads.as_chunks::<4>().0.iter().enumerate() {
+        // SAFETY: `four` is 16 bytes that may be read; the load asks for no alignment.
+        let four = unsafe { _mm_loadu_si128(four.as_ptr().cast()) };
+        let mask = _mm_castsi128_ps(_mm_cmplt_epi32(four, wanted));
+        smaller |= u64::from(_mm_movemask_ps(mask).cast_unsigned()) << (4 * block);
+    }
+    (smaller.trailing_ones() as usize).min(len)
+}
+
+/// How many of the first `len` heads are smaller than `head`, where there are no such vectors. The
+/// loop is one that compilers turn into those that there are.
+#[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
+#[inline]
+pub(super) fn rank_of_head(heads: &[i32], len: usize, head: i32) -> usize {
+    portable_rank_of_head(heads, len, head)
+}
+
+#[cfg(any(test, not(all(target_arch = "x86_64", target_feature = "sse2"))))]
+fn portable_rank_of_head(heads: &[i32], len: usize, head: i32) -> usize {
+    heads[..len].iter().map(|&other| usize::from(other < head)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vectors_count_what_a_loop_counts() {
+        for len in 0..=32usize {
+            // Sorted, with repetitions and the extremes, and rubbish after the end.
+            let mut heads: Vec<i32> = (0..).map(|i| (i / 2) * 7 - 40).take(len).collect();
+            if len > 8 {
+                heads[0] = i32::MIN;
+                heads[len - 1] = i32::MAX;
+            }
+            heads.resize(len.next_multiple_of(4), i32::MIN);
+            for head in (-60..140).chain([i32::MIN, i32::MAX, i32::MIN + 1, i32::MAX - 1]) {
+                let expected = portable_rank_of_head(&heads, len, head);
+                assert_eq!(rank_of_head(&heads, len, head), expected, "{head} in {heads:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! The keys of a page: their heads, tails and order.
+//!
+//! A key in a page is a *suffix*: what is left of it after the labels above. Its first four bytes,
+//! filled up with zeroes and compared as one number, are its *head*; what follows them is its *tail*.
+//! An *end* says where a tail ends, in its upper 13 bits, and in its lower three the *kind* of the
+//! suffix: that it has fewer than four bytes, and how many, or that it has a tail, inside the page
+//! or boxed. A tail begins where the one before it ends.
+
+use super::super::key::KeyBuffer;
+use super::search::rank_of_head;
+use std::cmp::Ordering;
+use std::ops::Range;
+use std::ptr::NonNull;
+
+/// How many bytes of a suffix are in its head.
+pub(super) const HEAD: usize = size_of::<i32>();
+
+/// The longest tail that is kept in the page. A longer one has a box of its own.
+pub(super) const TAIL_INLINE_MAX: usize = 255;
+
+/// A tail that is no longer than this is copied by a move of this width.
+const TAIL_COPIED: usize = 16;
+
+/// How many bits of an end are the kind of the suffix.
+const KIND_BITS: u32 = 3;
+
+/// The kind of a suffix of at least [`HEAD`] bytes whose tail is in the page. Smaller kinds are the
+/// lengths of shorter suffixes.
+const INLINE: u16 = HEAD as u16;
+
+/// The kind of a suffix whose tail is boxed: the page has the box's address and length for it.
+const IN_BOX: u16 = INLINE + 1;
+
+/// A suffix, taken apart for comparing it with those of a page or for putting it into one.
+#[derive(Clone, Copy)]
+pub(super) struct Suffix<'k> {
+    pub(super) head: i32,
+    kind: u16,
+    tail: &'k [u8],
+}
+
+impl<'k> Suffix<'k> {
+    #[inline]
+    pub(super) fn new(bytes: &'k [u8]) -> Self {
+        if let Some((&head, tail)) = bytes.split_first_chunk::<HEAD>() {
+            let kind = if tail.len() > TAIL_INLINE_MAX { IN_BOX } else { INLINE };
+            return Self { head: head_of(head), kind, tail };
+        }
+        let mut head = [0; HEAD];
+        for (to, from) in head.iter_mut().zip(bytes) {
+            *to = *from;
+        }
+        Self { head: head_of(head), kind: bytes.len() as u16, tail: &[] }
+    }
+
+    /// How many bytes of the page's tails the suffix takes.
+    #[inline]
+    pub(super) fn tail_bytes(&self) -> usize {
+        if self.kind == IN_BOX { size_of::<BoxedTail>() } else { self.tail.len() }
+    }
+
+    pub(super) fn is_boxed(&self) -> bool {
+        self.kind == IN_BOX
+    }
+
+    /// The end of this suffix, if its tail begins at `start`.
+    pub(super) fn end(&self, start: usize) -> u16 {
+        (((start + self.tail_bytes()) as u16) << KIND_BITS) | self.kind
+    }
+
+    /// Puts the tail, as it is kept in a page, into `place`, which is [`tail_bytes`](Self::tail_bytes)
+    /// long.
+    #[inline]
+    pub(super) fn write_tail(&self, place: &mut [u8]) {
+        if self.kind == IN_BOX {
+            BoxedTail::new(self.tail).write(place);
+        } else {
+            place.copy_from_slice(self.tail);
+        }
+    }
+}
+
+/// Heads compare as the bytes do: the first byte weighs most, and none is negative.
+#[inline]
+fn head_of(bytes: [u8; HEAD]) -> i32 {
+    i32::from_be_bytes(bytes) ^ i32::MIN
+}
+
+#[inline]
+fn bytes_of(head: i32) -> [u8; HEAD] {
+    (head ^ i32::MIN).to_be_bytes()
+}
+
+/// Where the tail with this end ends.
+#[inline]
+pub(super) fn offset(end: u16) -> usize {
+    usize::from(end >> KIND_BITS)
+}
+
+#[inline]
+fn kind(end: u16) -> u16 {
+    end & ((1 << KIND_BITS) - 1)
+}
+
+/// Moves an end by as many bytes as its page's tails are moved.
+#[inline]
+pub(super) fn shifted(end: u16, by: isize) -> u16 {
+    end.wrapping_add_signed((by << KIND_BITS) as i16)
+}
+
+/// A tail that is too long for a page.
+#[repr(C)]
+struct BoxedTail {
+    bytes: NonNull<u8>,
+    len: usize,
+}
+
+impl BoxedTail {
+    fn new(tail: &[u8]) -> Self {
+        let bytes: Box<[u8]> = tail.into();
+        let len = bytes.len();
+        Self { bytes: NonNull::from(Box::leak(bytes)).cast(), len }
+    }
+
+    fn write(self, place: &mut [u8]) {
+        assert_eq!(place.len(), size_of::<Self>(), "the place of a boxed tail is as long as one");
+        let place = NonNull::from(place).cast::<Self>();
+        // SAFETY: the place is as long as `Self`, by the assertion; alignment isn't asked for.
+        unsafe { place.write_unaligned(self) }
+    }
+
+    fn read(place: &[u8]) -> Self {
+        assert_eq!(place.len(), size_of::<Self>(), "the place of a boxed tail is as long as one");
+        let place = NonNull::from(place).cast::<Self>();
+        // SAFETY: the place is as long as `Self`, by the assertion, and its kind says that `write`
+        // has filled it; bytes are only moved since by copies that keep pointers whole.
+        unsafe { place.read_unaligned() }
+    }
+}
+
+/// The suffixes of a page.
+#[derive(Clone, Copy)]
+pub(in crate::trie) struct Suffixes<'a> {
+    pub(super) len: usize,
+    /// The heads of the entries, and zeroes or rubbish up to a multiple of [`Shape::LANES`].
+    pub(super) heads: &'a [i32],
+    pub(super) ends: &'a [u16],
+    pub(super) tails: &'a [u8],
+}
+
+impl<'a> Suffixes<'a> {
+    pub(in crate::trie) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Which of the suffixes is `bytes`, or before which of them it belongs.
+    pub(in crate::trie) fn find(&self, bytes: &[u8]) -> Result<usize, usize> {
+        let suffix = Suffix::new(bytes);
+        let first = rank_of_head(self.heads, self.len, suffix.head);
+        self.find_from(first, &suffix)
+    }
+
+    /// As [`find`](Self::find), when `first` suffixes are known to have smaller heads.
+    #[inline]
+    pub(super) fn find_from(&self, first: usize, suffix: &Suffix<'_>) -> Result<usize, usize> {
+        let heads = &self.heads[..self.len];
+        if heads.get(first) != Some(&suffix.head) {
+            return Err(first);
+        }
+        let alike = heads[first..].iter().take_while(|&&head| head == suffix.head).count();
+        let (mut low, mut high) = (first, first + alike);
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            match self.compare(middle, suffix) {
+                Ordering::Less => low = middle + 1,
+                Ordering::Equal => return Ok(middle),
+                Ordering::Greater => high = middle,
+            }
+        }
+        Err(low)
+    }
+
+    /// Compares what follows the heads, which are equal.
+    #[inline]
+    fn compare(&self, index: usize, suffix: &Suffix<'_>) -> Ordering {
+        let kind = self.kind(index);
+        if kind < INLINE || suffix.kind < INLINE {
+            return kind.min(INLINE).cmp(&suffix.kind.min(INLINE));
+        }
+        self.tail(index).cmp(suffix.tail)
+    }
+
+    /// The suffixes that begin with `prefix`.
+    pub(in crate::trie) fn prefixed(&self, prefix: &[u8]) -> Range<usize> {
+        let (Ok(start) | Err(start)) = self.find(prefix);
+        let alike = (start..self.len).take_while(|&index| self.starts_with(index, prefix));
+        start..start + alike.count()
+    }
+
+    /// Whether the suffix begins with `prefix`.
+    pub(in crate::trie) fn starts_with(&self, index: usize, prefix: &[u8]) -> bool {
+        let (head, tail) = self.parts(index);
+        match prefix.split_at_checked(HEAD) {
+            Some((first, rest)) => head == first && tail.starts_with(rest),
+            None => head.starts_with(prefix),
+        }
+    }
+
+    /// Whether `bytes` begins with the suffix.
+    pub(in crate::trie) fn begins(&self, index: usize, bytes: &[u8]) -> bool {
+        let (head, tail) = self.parts(index);
+        bytes.strip_prefix(&*head).is_some_and(|rest| rest.starts_with(tail))
+    }
+
+    /// The first byte of the suffix, unless it is empty.
+    #[inline]
+    pub(in crate::trie) fn first_byte(&self, index: usize) -> Option<u8> {
+        (self.kind(index) > 0).then(|| bytes_of(self.heads[index])[0])
+    }
+
+    /// The length of the suffix.
+    pub(in crate::trie) fn suffix_len(&self, index: usize) -> usize {
+        let (head, tail) = self.parts(index);
+        head.len() + tail.len()
+    }
+
+    /// Appends the suffix to `key`.
+    #[inline]
+    pub(in crate::trie) fn push(&self, index: usize, key: &mut KeyBuffer) {
+        let (start, end) = (self.start(index), self.ends[index]);
+        let (kind, len) = (kind(end), offset(end) - start);
+        key.push_some_of(&bytes_of(self.heads[index]), usize::from(kind));
+        if kind == INLINE
+            && len <= TAIL_COPIED
+            && let Some(tail) = self.tails[start..].first_chunk::<TAIL_COPIED>()
+        {
+            key.push_some_of(tail, len);
+        } else if kind >= INLINE {
+            key.push(self.tail(index));
+        }
+    }
+
+    /// How many bytes the suffixes from `from` to `to` have in common, which are sorted.
+    pub(in crate::trie) fn common_prefix_len(&self, from: usize, to: usize) -> usize {
+        let ((first_head, first_tail), (last_head, last_tail)) = (self.parts(from), self.parts(to));
+        let head = common_prefix_len(&first_head, &last_head);
+        head + if head == HEAD { common_prefix_len(first_tail, last_tail) } else { 0 }
+    }
+
+    /// Frees the box of the suffix's tail, if it has one.
+    ///
+    /// # Safety
+    ///
+    /// The entry isn't looked at afterwards; nor is a copy of it that was moved elsewhere.
+    pub(super) unsafe fn free_box(&self, index: usize) {
+        if self.kind(index) == IN_BOX {
+            let boxed = BoxedTail::read(self.tail_in_page(index));
+            let bytes = NonNull::slice_from_raw_parts(boxed.bytes, boxed.len);
+            // SAFETY: this is what `BoxedTail::new` leaked, and nobody else will free it.
+            drop(unsafe { Box::from_raw(bytes.as_ptr()) });
+        }
+    }
+
+    #[inline]
+    fn kind(&self, index: usize) -> u16 {
+        kind(self.ends[index])
+    }
+
+    /// Where the tail begins in the page.
+    #[inline]
+    pub(super) fn start(&self, index: usize) -> usize {
+        index.checked_sub(1).map_or(0, |before| offset(self.ends[before]))
+    }
+
+    #[inline]
+    fn tail_in_page(&self, index: usize) -> &'a [u8] {
+        &self.tails[self.start(index)..offset(self.ends[index])]
+    }
+
+    #[inline]
+    fn tail(&self, index: usize) -> &'a [u8] {
+        let tail = self.tail_in_page(index);
+        if self.kind(index) != IN_BOX {
+            return tail;
+        }
+        let boxed = BoxedTail::read(tail);
+        let bytes = NonNull::slice_from_raw_parts(boxed.bytes, boxed.len);
+        // SAFETY: the box is alive for as long as the page has the entry, and isn't changed.
+        unsafe { bytes.as_ref() }
+    }
+
+    fn parts(&self, index: usize) -> (Head, &'a [u8]) {
+        let len = usize::from(self.kind(index).min(INLINE));
+        (Head { bytes: bytes_of(self.heads[index]), len }, self.tail(index))
+    }
+}
+
+/// The bytes of a suffix that are in its head.
+struct Head {
+    bytes: [u8; HEAD],
+    len: usize,
+}
+
+impl std::ops::Deref for Head {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+impl PartialEq<&[u8]> for Head {
+    fn eq(&self, other: &&[u8]) -> bool {
+        **self == **other
+    }
+}
+
+/// How many bytes both begin with.
+#[inline]
+pub(in crate::trie) fn common_prefix_len(left: &[u8], right: &[u8]) -> usize {
+    let lines = equal_chunks::<64>(left, right);
+    let words = lines + equal_chunks::<8>(&left[lines..], &right[lines..]);
+    words + equal_chunks::<1>(&left[words..], &right[words..])
+}
+
+/// How many bytes both begin with, counted in chunks of `N`.
+#[inline]
+fn equal_chunks<const N: usize>(left: &[u8], right: &[u8]) -> usize {
+    let chunks = left.as_chunks::<N>().0.iter().zip(right.as_chunks::<N>().0);
+    N * chunks.take_while(|(left, right)| left == right).count()
+}
