@@ -157,8 +157,8 @@ impl Store {
         Self::default()
     }
 
-    /// Returns the record at `key`, or `None` if there is none. Takes **O(k + n)** for a key of k
-    /// bytes and a document of n values, which is copied.
+    /// Returns the record at `key`, or `None` if there is none. Takes **O(k)** for a key of k bytes,
+    /// and what a [clone](Value#copies) of the document takes.
     pub fn get(&self, key: &str) -> Option<Record> {
         self.read().get(key).cloned()
     }
@@ -178,8 +178,8 @@ impl Store {
         Ok(self.query_path(&crate::parser::parse_path(path)?))
     }
 
-    /// Returns the value at `path`, or `None` if there is none. Takes **O(p + n)** for a path of p
-    /// bytes and a value of n values, which is copied.
+    /// Returns the value at `path`, or `None` if there is none. Takes **O(p)** for a path of p
+    /// bytes, and what a [clone](Value#copies) of the value takes.
     pub fn query_path(&self, path: &Path) -> Option<Value> {
         self.read().query(path).cloned()
     }
@@ -240,10 +240,32 @@ impl Store {
 
     /// Iterates over the records whose key starts with `prefix`, in byte order of the keys.
     ///
-    /// Reads page by page: a record that is written behind the iterator's place is not seen, one
-    /// that is written before it is.
-    pub fn prefix<'a>(&'a self, prefix: &str) -> Prefix<'a> {
-        Prefix::new(self, prefix)
+    /// The iterator reads a [snapshot](Self::snapshot): it sees the store as it was when it was
+    /// made, and stops no writer.
+    pub fn prefix(&self, prefix: &str) -> Prefix {
+        Prefix::new(self.snapshot(), prefix)
+    }
+
+    /// The documents as they are now, to be read for as long as needed while the store is written
+    /// to. Takes **O(1)**, and what it shares with the store stays in memory as long as it lives;
+    /// until then, the first write to each part of the store copies that part, some dozens of
+    /// records at a time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use triekv::{Store, value};
+    ///
+    /// let store = Store::in_memory();
+    /// store.put("a", value!({ "n": 1 }))?;
+    /// let before = store.snapshot();
+    /// store.put("a", value!({ "n": 2 }))?;
+    /// assert_eq!(before.get("a").map(|record| record.version), Some(1));
+    /// assert_eq!(store.get("a").map(|record| record.version), Some(2));
+    /// # Ok::<(), triekv::StoreError>(())
+    /// ```
+    pub fn snapshot(&self) -> Documents {
+        self.read().clone()
     }
 
     /// The number of records.

@@ -25,7 +25,7 @@
 //!
 //! # Caveats
 //! - A value that was built by hand far beyond the depth limit overflows the stack when it is
-//!   cloned, compared, printed by `Debug` or dropped. `Display`, [`Value::check`],
+//!   compared, printed by `Debug` or dropped, or, if it consists of lists, cloned. `Display`, [`Value::check`],
 //!   [`Value::depth`], [`Value::query`] and serde do not.
 //! - Integers outside `i64` and `u64` cannot be represented and are refused, never rounded.
 
@@ -60,7 +60,12 @@ pub type Map = Trie<Value>;
 /// them. A float never equals an integer: `1` and `1.0` are different documents. Floats are equal
 /// when their bits are, so that `0.0` differs from `-0.0` and equality is an equivalence even for
 /// values that no store accepts.
-#[derive(Clone, Debug, Default)]
+///
+/// # Copies
+/// A clone shares the maps of the value, as a [`snapshot`](crate::trie::Trie::snapshot) of a trie
+/// does: neither side sees what the other one changes. So it takes **O(1)** for a map, whatever is
+/// in it; strings are copied, and lists item by item.
+#[derive(Debug, Default)]
 pub enum Value {
     /// The absence of a value, `null`.
     #[default]
@@ -80,6 +85,21 @@ pub enum Value {
     List(Vec<Value>),
     /// Values by field name.
     Map(Map),
+}
+
+impl Clone for Value {
+    fn clone(&self) -> Self {
+        match self {
+            Value::Null => Value::Null,
+            Value::Bool(truth) => Value::Bool(*truth),
+            Value::Int(number) => Value::Int(*number),
+            Value::UInt(number) => Value::UInt(*number),
+            Value::Float(number) => Value::Float(*number),
+            Value::Str(text) => Value::Str(text.clone()),
+            Value::List(items) => Value::List(items.clone()),
+            Value::Map(fields) => Value::Map(fields.snapshot()),
+        }
+    }
 }
 
 impl PartialEq for Value {

@@ -155,7 +155,7 @@ pub(crate) enum MetaReply {
 }
 
 /// The state of group 0.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Meta {
     /// The cluster, once it is founded.
     pub(crate) map: Option<ClusterMap>,

@@ -51,9 +51,10 @@ use network::Network;
 pub(crate) use network::Peers;
 use storage::MemoryLog;
 
-/// A deterministic state machine at the end of a group's log. Its encoding is its snapshot.
+/// A deterministic state machine at the end of a group's log. Its encoding is its snapshot, made of
+/// a clone, which is cheap, while the original goes on.
 pub(crate) trait StateMachine:
-    Default + fmt::Debug + Serialize + DeserializeOwned + Send + Sync + 'static
+    Clone + Default + fmt::Debug + Serialize + DeserializeOwned + Send + Sync + 'static
 {
     /// Applies the entry at `index` and gives the response for its proposer. Every replica gets
     /// the same entries in the same order, and has to come to the same state and response: no

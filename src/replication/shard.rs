@@ -50,7 +50,7 @@ pub(crate) fn encode_command(command: &Command) -> Vec<u8> {
 }
 
 /// Documents and sessions of one shard.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Shard {
     pub(crate) documents: Documents,
     sessions: Sessions,

@@ -11,10 +11,19 @@ use crate::value::{Path, Value};
 ///
 /// Equal commands in equal order give equal states. Invariant: each record's version is at most
 /// the counter, and no two records have the same.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+///
+/// A clone shares the records, as a [`snapshot`](Trie::snapshot) of a trie does, and takes **O(1)**:
+/// it keeps the state as it is now, for as long as anybody reads it, while the original goes on.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Documents {
     pub(super) records: Trie<Record>,
     version: u64,
+}
+
+impl Clone for Documents {
+    fn clone(&self) -> Self {
+        Self { records: self.records.snapshot(), version: self.version }
+    }
 }
 
 impl Documents {

@@ -5,7 +5,7 @@ use std::vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::store::{Documents, Record, Store};
+use crate::store::{Documents, Record};
 use crate::value::Value;
 
 /// Bytes of records after which a page ends, unless [`Page::bytes_max`] says otherwise: 1 MiB.
@@ -141,24 +141,25 @@ fn weight(value: &Value) -> usize {
     }
 }
 
-/// Iterator over the records with a common prefix: see [`Store::prefix`].
+/// Iterator over the records with a common prefix: see [`Store::prefix`](super::Store::prefix).
 #[derive(Debug)]
-pub struct Prefix<'a> {
-    store: &'a Store,
+pub struct Prefix {
+    /// The store as it was when the iterator was made.
+    documents: Documents,
     of: String,
     page: vec::IntoIter<Entry>,
     /// The request for the page after this one; `None` once there is none.
     next: Option<Page>,
 }
 
-impl<'a> Prefix<'a> {
-    pub(super) fn new(store: &'a Store, prefix: &str) -> Self {
+impl Prefix {
+    pub(super) fn new(documents: Documents, prefix: &str) -> Self {
         let next = Some(Page::first(PREFIX_PAGE_RECORDS));
-        Self { store, of: prefix.to_owned(), page: Vec::new().into_iter(), next }
+        Self { documents, of: prefix.to_owned(), page: Vec::new().into_iter(), next }
     }
 }
 
-impl Iterator for Prefix<'_> {
+impl Iterator for Prefix {
     type Item = Entry;
 
     fn next(&mut self) -> Option<Entry> {
@@ -167,11 +168,11 @@ impl Iterator for Prefix<'_> {
                 return Some(entry);
             }
             let request = self.next.take()?;
-            let page = self.store.scan(&self.of, &request);
+            let page = self.documents.scan(&self.of, &request);
             self.next = page.next.map(|token| request.after(token));
             self.page = page.entries.into_iter();
         }
     }
 }
 
-impl std::iter::FusedIterator for Prefix<'_> {}
+impl std::iter::FusedIterator for Prefix {}

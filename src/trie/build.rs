@@ -150,8 +150,7 @@ impl<V> Pending<V> {
     }
 
     fn suffix(&self, index: usize) -> &[u8] {
-        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.bytes[start + self.skip..self.ends[index]]
+        suffix(&self.bytes, &self.ends, self.skip, index)
     }
 
     fn is_over_full(&self) -> bool {
@@ -198,9 +197,8 @@ impl<V> Pending<V> {
     fn write(&mut self, count: usize, is_root: bool) -> Page<V> {
         let tails = (0..count).map(|index| tail_bytes_of(self.suffix(index))).sum();
         let mut page = Page::new(count, tails, is_root);
-        let values: Vec<V> = self.values.drain(..count).collect();
-        for (index, value) in values.into_iter().enumerate() {
-            page.push(self.suffix(index), value);
+        for (index, value) in self.values.drain(..count).enumerate() {
+            page.push(suffix(&self.bytes, &self.ends, self.skip, index), value);
         }
         self.forget(count);
         self.count_tails();
@@ -223,4 +221,10 @@ impl<V> Pending<V> {
     fn count_tails(&mut self) {
         self.tails = (0..self.len()).map(|index| tail_bytes_of(self.suffix(index))).sum();
     }
+}
+
+/// The suffix at `index` among those that end at `ends`, without its first `skip` bytes.
+fn suffix<'a>(bytes: &'a [u8], ends: &[usize], skip: usize, index: usize) -> &'a [u8] {
+    let start = index.checked_sub(1).map_or(0, |before| ends[before]);
+    &bytes[start + skip..ends[index]]
 }

@@ -2,19 +2,24 @@
 
 use std::ops::Deref;
 
+/// Keys up to this length need no memory but the buffer's own.
+const INLINE: usize = 64;
+
 /// The bytes of a key, put together from labels and suffixes.
 ///
-/// It has more bytes than the key, so that a short part can be copied together with what lies behind
+/// There is room behind the key, so that a short part can be copied together with what lies behind
 /// it: in one move of fixed width instead of a call.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct KeyBuffer {
-    bytes: Vec<u8>,
+    /// The bytes of a short key, as long as there is nothing in `heap`.
+    inline: [u8; INLINE],
+    heap: Vec<u8>,
     len: usize,
 }
 
 impl KeyBuffer {
     pub(super) fn new() -> Self {
-        Self::default()
+        Self { inline: [0; INLINE], heap: Vec::new(), len: 0 }
     }
 
     pub(super) fn clear(&mut self) {
@@ -29,29 +34,42 @@ impl KeyBuffer {
 
     #[inline]
     pub(super) fn push(&mut self, part: &[u8]) {
-        self.reserve(part.len());
-        self.bytes[self.len..self.len + part.len()].copy_from_slice(part);
+        let len = self.len;
+        self.room(part.len())[len..len + part.len()].copy_from_slice(part);
         self.len += part.len();
     }
 
     /// Appends the first `len` bytes of `part`.
     #[inline]
     pub(super) fn push_some_of<const N: usize>(&mut self, part: &[u8; N], len: usize) {
-        self.reserve(N);
-        self.bytes[self.len..self.len + N].copy_from_slice(part);
+        let end = self.len;
+        self.room(N)[end..end + N].copy_from_slice(part);
         self.len += len.min(N);
     }
 
+    /// All bytes, with room for so many behind the key.
     #[inline]
-    fn reserve(&mut self, more: usize) {
-        if self.bytes.len() - self.len < more {
+    fn room(&mut self, more: usize) -> &mut [u8] {
+        if self.heap.is_empty() {
+            if self.len + more <= INLINE {
+                return &mut self.inline;
+            }
+            self.move_to_heap(more);
+        } else if self.heap.len() - self.len < more {
             self.grow(more);
         }
+        &mut self.heap
+    }
+
+    #[cold]
+    fn move_to_heap(&mut self, more: usize) {
+        self.heap.resize((self.len + more).max(4 * INLINE), 0);
+        self.heap[..self.len].copy_from_slice(&self.inline[..self.len]);
     }
 
     #[cold]
     fn grow(&mut self, more: usize) {
-        self.bytes.resize((self.len + more).max(2 * self.bytes.len()).max(64), 0);
+        self.heap.resize((self.len + more).max(2 * self.heap.len()), 0);
     }
 }
 
@@ -60,6 +78,34 @@ impl Deref for KeyBuffer {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        &self.bytes[..self.len]
+        let bytes: &[u8] = if self.heap.is_empty() { &self.inline } else { &self.heap };
+        &bytes[..self.len]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_moves_to_the_heap_and_back_to_any_length() {
+        let mut key = KeyBuffer::new();
+        let mut model = Vec::new();
+        for len in [0, 1, 4, 16, 43, 1, 100, 300, 0, 5] {
+            let part = vec![b'x'; len];
+            key.push(&part);
+            model.extend_from_slice(&part);
+            assert_eq!(&*key, model);
+            key.push_some_of(b"some", len.min(4));
+            model.extend_from_slice(&b"some"[..len.min(4)]);
+            assert_eq!(&*key, model);
+        }
+        for len in [400, 64, 65, 63, 0] {
+            key.truncate(len);
+            model.truncate(len);
+            assert_eq!(&*key, model);
+        }
+        key.push(b"again");
+        assert_eq!(&*key, b"again");
     }
 }

@@ -2,6 +2,7 @@
 //! bytes in another.
 
 use super::Trie;
+use super::build::Builder;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Error as _, Serialize, SerializeMap, Serializer};
 use std::fmt;
@@ -55,10 +56,19 @@ impl<'de, V: Deserialize<'de>> Visitor<'de> for TrieVisitor<V> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Trie<V>, A::Error> {
-        let mut trie = Trie::new();
+        // Entries that come in order, as they are written, make the trie in one pass.
+        let mut builder = Builder::new();
         let mut key = Vec::new();
-        while map.next_key_seed(KeyInto(&mut key))?.is_some() {
-            trie.insert(&key, map.next_value()?);
+        let mut unsorted = None;
+        while unsorted.is_none() && map.next_key_seed(KeyInto(&mut key))?.is_some() {
+            unsorted = builder.push(&key, map.next_value()?).err();
+        }
+        let mut trie = Trie { root: builder.finish() };
+        if let Some(value) = unsorted {
+            trie.insert(&key, value);
+            while map.next_key_seed(KeyInto(&mut key))?.is_some() {
+                trie.insert(&key, map.next_value()?);
+            }
         }
         Ok(trie)
     }

@@ -30,7 +30,7 @@ fn chain(len: usize) -> Trie<usize> {
 
 #[test]
 fn a_chain_of_prefixes_deeper_than_any_stack_is_no_deeper_call() {
-    const DEPTH: usize = if cfg!(miri) { 200 } else { 100_000 };
+    const DEPTH: usize = if cfg!(miri) { 40 } else { 20_000 };
     let worker = std::thread::Builder::new().stack_size(64 * 1024).spawn(|| {
         let trie = chain(DEPTH);
         trie.check();
@@ -64,7 +64,7 @@ fn a_chain_of_prefixes_deeper_than_any_stack_is_no_deeper_call() {
 
 #[test]
 fn a_chain_of_prefixes_is_a_map_like_any_other() {
-    const DEPTH: usize = if cfg!(miri) { 90 } else { 3000 };
+    const DEPTH: usize = if cfg!(miri) { 40 } else { 3000 };
     let mut trie = chain(DEPTH);
     assert_eq!(trie.cmp(&trie.clone()), Ordering::Equal);
     assert!(trie.iter().rev().map(|(key, _)| key.len()).eq((1..=DEPTH).rev()));

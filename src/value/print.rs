@@ -23,6 +23,7 @@ impl fmt::Display for Value {
 }
 
 /// The part of a container that is still to be visited. A stack of these replaces recursion.
+#[expect(clippy::large_enum_variant, reason = "there are few, and most are maps")]
 pub(super) enum Children<'a> {
     List(slice::Iter<'a, Value>),
     Map(Cursor<'a, Value>),

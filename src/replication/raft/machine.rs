@@ -1,7 +1,7 @@
 //! A group's state, driven by openraft: apply, snapshot, install.
 //!
-//! A snapshot is the whole state, encoded at once while nothing is applied, and kept in memory
-//! until the next one.
+//! A snapshot is the whole state as it was at one moment, encoded on a thread of its own while
+//! entries are applied, and kept in memory until the next one.
 
 use std::fmt;
 use std::io;
@@ -71,13 +71,22 @@ impl<S: StateMachine> RaftSnapshotBuilder<Types> for Machine<S> {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> Result<SnapshotOf<Types, SnapshotData>, io::Error> {
-        let mut state = self.write();
-        let snapshot: SnapshotData = message::encode(&state.content).into();
-        let meta = SnapshotMetaOf::<Types> {
-            last_log_id: state.last,
-            last_membership: state.membership.clone(),
+        let (content, meta) = {
+            let state = self.read();
+            let meta = SnapshotMetaOf::<Types> {
+                last_log_id: state.last,
+                last_membership: state.membership.clone(),
+            };
+            (state.content.clone(), meta)
         };
-        state.snapshot = Some((meta.clone(), Arc::clone(&snapshot)));
+        let encoding = tokio::task::spawn_blocking(move || message::encode(&content));
+        let snapshot: SnapshotData = encoding.await.map_err(io::Error::other)?.into();
+        let mut state = self.write();
+        // One of another replica may have been installed in the meantime.
+        let newest = state.snapshot.as_ref().and_then(|(newest, _)| newest.last_log_id);
+        if newest <= meta.last_log_id {
+            state.snapshot = Some((meta.clone(), Arc::clone(&snapshot)));
+        }
         Ok(SnapshotOf::<Types, _> { meta, snapshot })
     }
 }

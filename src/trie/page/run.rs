@@ -73,11 +73,8 @@ impl<'a, V> Entries<'a, V> {
         depth: usize,
         f: &mut impl FnMut(&[u8], &'a V),
     ) {
-        for index in self.left {
-            key.truncate(depth);
-            self.suffixes.push(index, key);
-            f(key, &self.values[index]);
-        }
+        let Self { suffixes, values, left } = self;
+        suffixes.for_each(left, key, depth, |index, key| f(key, &values[index]));
     }
 }
 

@@ -227,17 +227,44 @@ impl<'a> Suffixes<'a> {
     /// Appends the suffix to `key`.
     #[inline]
     pub(in crate::trie) fn push(&self, index: usize, key: &mut KeyBuffer) {
-        let (start, end) = (self.start(index), self.ends[index]);
-        let (kind, len) = (kind(end), offset(end) - start);
+        self.push_from(index, self.start(index), key);
+    }
+
+    /// Calls `f` with the index of each suffix in `range`, appended to the first `depth` bytes of
+    /// `key`.
+    #[inline]
+    pub(super) fn for_each(
+        &self,
+        range: Range<usize>,
+        key: &mut KeyBuffer,
+        depth: usize,
+        mut f: impl FnMut(usize, &[u8]),
+    ) {
+        let mut start = self.start(range.start);
+        for index in range {
+            key.truncate(depth);
+            start = self.push_from(index, start, key);
+            f(index, key);
+        }
+    }
+
+    /// Appends the suffix, whose tail begins at `start`, to `key`, and returns where the next one's
+    /// begins.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "each step of each walk is little more than this")]
+    fn push_from(&self, index: usize, start: usize, key: &mut KeyBuffer) -> usize {
+        let end = self.ends[index];
+        let (kind, stop) = (kind(end), offset(end));
         key.push_some_of(&bytes_of(self.heads[index]), usize::from(kind));
         if kind == INLINE
-            && len <= TAIL_COPIED
+            && stop - start <= TAIL_COPIED
             && let Some(tail) = self.tails[start..].first_chunk::<TAIL_COPIED>()
         {
-            key.push_some_of(tail, len);
+            key.push_some_of(tail, stop - start);
         } else if kind >= INLINE {
             key.push(self.tail(index));
         }
+        stop
     }
 
     /// How many bytes the suffixes from `from` to `to` have in common, which are sorted.

@@ -19,7 +19,7 @@ use proptest::prelude::*;
 /// As many cases as said, in proportion to `PROPTEST_CASES` where that is set.
 fn config(cases: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
-    let cases = if cfg!(miri) { 2 } else { (default.cases * cases).div_ceil(256) };
+    let cases = if cfg!(miri) { 1 } else { (default.cases * cases).div_ceil(256) };
     ProptestConfig { failure_persistence: None, cases, ..default }
 }
 
@@ -43,7 +43,7 @@ fn run_counted(ops: Vec<Op>, every: usize) {
 }
 
 proptest! {
-    #![proptest_config(config(512))]
+    #![proptest_config(config(160))]
 
     #[test]
     fn any_operations_do_to_a_trie_what_they_do_to_a_btree_map(
@@ -61,7 +61,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(config(192))]
+    #![proptest_config(config(48))]
 
     #[test]
     fn nodes_with_any_children_are_a_map(ops in ops(&Keys::any_byte_below_a_few(), 3, 60)) {
@@ -118,7 +118,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(config(96))]
+    #![proptest_config(config(24))]
 
     #[test]
     fn several_levels_of_nodes_are_a_map(ops in ops(&Keys::people(), 4, 60)) {

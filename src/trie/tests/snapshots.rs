@@ -149,7 +149,7 @@ fn a_write_copies_nothing_when_the_snapshot_is_gone() {
 
 #[test]
 fn a_snapshot_of_a_chain_deeper_than_any_stack_is_no_deeper_call() {
-    const DEPTH: usize = if cfg!(miri) { 100 } else { 20_000 };
+    const DEPTH: usize = if cfg!(miri) { 40 } else { 20_000 };
     let worker = std::thread::Builder::new().stack_size(64 * 1024).spawn(|| {
         let key = vec![b'a'; DEPTH];
         let mut trie: Trie<usize> = (1..=DEPTH).rev().map(|len| (&key[..len], len)).collect();
