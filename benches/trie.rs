@@ -1,17 +1,19 @@
-//! `Trie` against `BTreeMap` over the same keys.
+//! `Trie` against `BTreeMap` and, where order doesn't matter, std's `HashMap`, over the same keys.
 //!
-//! The anchor is `BTreeMap<Box<[u8]>, u64>`, the smallest map of std that holds the same. Inserts into
-//! it pay for a copy of each key, as inserts into a trie do inside. Times are per pass over all keys;
-//! `KEYS=1000000 cargo bench --bench trie` measures another size.
+//! The anchors are `BTreeMap<Box<[u8]>, u64>` and `HashMap<Box<[u8]>, u64>`, the smallest maps of std
+//! that hold the same. Inserts into them pay for a copy of each key, as inserts into a trie do inside.
+//! Times are per pass over all keys; `KEYS=1000000 cargo bench --bench trie` measures another size.
+//! More maps, and the memory that they take, are in `benches/peers`.
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hint::black_box;
 use std::ops::Bound;
 use triekv::generator::keys;
 use triekv::trie::Trie;
 
 type Anchor = BTreeMap<Box<[u8]>, u64>;
+type Unordered = HashMap<Box<[u8]>, u64>;
 
 /// Fixed, so that two runs see the same keys in the same order.
 const SEED: u64 = 42;
@@ -32,6 +34,7 @@ struct Workload {
     prefixes: Vec<Vec<u8>>,
     trie: Trie<u64>,
     anchor: Anchor,
+    unordered: Unordered,
 }
 
 impl Workload {
@@ -45,8 +48,9 @@ impl Workload {
             .take(100)
             .map(|key| key[..key.len().saturating_sub(2).max(1)].to_vec())
             .collect();
-        let (trie, anchor) = (build_trie(&keys), build_anchor(&keys));
-        Self { keys, probes, misses, prefixes, trie, anchor }
+        let (trie, anchor, unordered) =
+            (build_trie(&keys), build_anchor(&keys), build_unordered(&keys));
+        Self { keys, probes, misses, prefixes, trie, anchor, unordered }
     }
 }
 
@@ -58,8 +62,21 @@ fn changed_at_the_end(key: &[u8]) -> Vec<u8> {
     key
 }
 
+/// Inserts one by one: `collect` is faster for keys in order.
 fn build_trie(keys: &[Vec<u8>]) -> Trie<u64> {
-    keys.iter().zip(0..).collect()
+    let mut trie = Trie::new();
+    for (key, value) in keys.iter().zip(0..) {
+        trie.insert(key, value);
+    }
+    trie
+}
+
+fn build_unordered(keys: &[Vec<u8>]) -> Unordered {
+    let mut map = Unordered::new();
+    for (key, value) in keys.iter().zip(0..) {
+        map.insert(key.as_slice().into(), value);
+    }
+    map
 }
 
 fn build_anchor(keys: &[Vec<u8>]) -> Anchor {
@@ -81,12 +98,20 @@ fn point_operations(c: &mut Criterion) {
     group.bench_function(BenchmarkId::new("insert", "BTreeMap"), |b| {
         b.iter_with_large_drop(|| build_anchor(&work.keys));
     });
+    group.bench_function(BenchmarkId::new("insert", "HashMap"), |b| {
+        b.iter_with_large_drop(|| build_unordered(&work.keys));
+    });
     for (name, probes) in [("get hit", &work.probes), ("get miss", &work.misses)] {
         group.bench_function(BenchmarkId::new(name, "Trie"), |b| {
             b.iter(|| probes.iter().filter(|key| work.trie.contains_key(key)).count());
         });
         group.bench_function(BenchmarkId::new(name, "BTreeMap"), |b| {
             b.iter(|| probes.iter().filter(|key| work.anchor.contains_key(key.as_slice())).count());
+        });
+        group.bench_function(BenchmarkId::new(name, "HashMap"), |b| {
+            b.iter(|| {
+                probes.iter().filter(|key| work.unordered.contains_key(key.as_slice())).count()
+            });
         });
     }
     group.bench_function(BenchmarkId::new("remove", "Trie"), |b| {
@@ -117,6 +142,13 @@ fn scans(c: &mut Criterion) {
             while let Some(entry) = cursor.next() {
                 black_box(entry);
             }
+        });
+    });
+    group.bench_function(BenchmarkId::new("iterate", "Trie for_each"), |b| {
+        b.iter(|| {
+            work.trie.cursor().for_each(|key, value| {
+                black_box((key, value));
+            });
         });
     });
     group.bench_function(BenchmarkId::new("iterate", "Trie iter"), |b| {
@@ -160,5 +192,86 @@ fn scans(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, point_operations, scans);
+/// The field names of small maps, as documents have them.
+const FIELDS: [&str; 10] = [
+    "name",
+    "email",
+    "phone",
+    "street",
+    "number",
+    "city",
+    "country",
+    "latitude",
+    "longitude",
+    "zip",
+];
+
+fn small_maps(c: &mut Criterion) {
+    let mut group = c.benchmark_group("small");
+    group.throughput(Throughput::Elements(FIELDS.len() as u64));
+    group.bench_function(BenchmarkId::new("make and drop", "Trie"), |b| {
+        b.iter(|| {
+            let mut trie = Trie::new();
+            for (field, value) in FIELDS.iter().zip(0u64..) {
+                trie.insert(black_box(field), value);
+            }
+            trie
+        });
+    });
+    group.bench_function(BenchmarkId::new("make and drop", "BTreeMap"), |b| {
+        b.iter(|| {
+            let mut map = Anchor::new();
+            for (field, value) in FIELDS.iter().zip(0u64..) {
+                map.insert(black_box(field).as_bytes().into(), value);
+            }
+            map
+        });
+    });
+    let trie: Trie<u64> = FIELDS.iter().zip(0..).collect();
+    let map: Anchor = FIELDS.iter().map(|field| field.as_bytes().into()).zip(0..).collect();
+    group.bench_function(BenchmarkId::new("get", "Trie"), |b| {
+        b.iter(|| FIELDS.iter().filter_map(|field| trie.get(black_box(field))).sum::<u64>());
+    });
+    group.bench_function(BenchmarkId::new("get", "BTreeMap"), |b| {
+        b.iter(|| {
+            FIELDS.iter().filter_map(|field| map.get(black_box(field).as_bytes())).sum::<u64>()
+        });
+    });
+    group.finish();
+}
+
+/// What a snapshot costs, and what the writes after it cost.
+fn snapshots(c: &mut Criterion) {
+    let work = Workload::new();
+    let mut group = c.benchmark_group("snapshot");
+    group.bench_function("take and drop", |b| b.iter(|| work.trie.snapshot()));
+
+    group.throughput(Throughput::Elements(work.keys.len() as u64));
+    let mut trie = build_trie(&work.keys);
+    let overwrite = |trie: &mut Trie<u64>| {
+        for (key, value) in work.probes.iter().zip(0..) {
+            trie.insert(key, value);
+        }
+    };
+    group.bench_function("overwrite all/never shared", |b| b.iter(|| overwrite(&mut trie)));
+    group.bench_function("overwrite all/just shared", |b| {
+        b.iter_batched(
+            || {
+                let snapshot = work.trie.snapshot();
+                (snapshot.snapshot(), snapshot)
+            },
+            |(mut trie, snapshot)| {
+                overwrite(&mut trie);
+                (trie, snapshot)
+            },
+            BatchSize::PerIteration,
+        );
+    });
+    let mut own = work.trie.snapshot();
+    overwrite(&mut own);
+    group.bench_function("overwrite all/copied since", |b| b.iter(|| overwrite(&mut own)));
+    group.finish();
+}
+
+criterion_group!(benches, point_operations, scans, small_maps, snapshots);
 criterion_main!(benches);

@@ -31,25 +31,40 @@
 //!
 //! # Algorithm
 //!
-//! A compressed radix tree (Morrison's PATRICIA, 1968, with whole bytes for bits and the bytes that
-//! were skipped kept in the nodes). A node has a label, the bytes that lead to it; perhaps a value;
-//! and its children, sorted by the first bytes of their labels, which differ. A chain of nodes
-//! without values or branches is one node with a long label, so there are fewer than two nodes per
-//! key, and one set of keys has only one shape.
+//! A *B-trie* (Askitis and Zobel, "B-tries for disk-based string management", VLDB Journal 18, 2009),
+//! kept in memory and with three changes. The entries are in *pages*: up to 32 of them, sorted, in one
+//! block of memory. A trie that fits into one page is that page. Above pages stand *inner nodes*: each
+//! has a label, which its keys have in common, perhaps a value, and children, each of which has the keys
+//! whose next byte lies in a range. A page that is full is divided at the byte nearest to its middle,
+//! into two neighbours below the same inner node; only one whose keys all go on with the same byte is
+//! put below an inner node of its own. So pages are about as full as those of a B-tree, whatever the
+//! keys are, and a key is kept without the bytes that the labels above it have.
+//!
+//! What differs: a page orders its keys by their first four bytes, as one number, so that a search
+//! compares four at a time and mostly looks at one whole key (the *heads* of Graefe and Larson, "B-tree
+//! indexes and CPU caches", ICDE 2001); the ranges of children take the place of hash tables and pages
+//! for single bytes; and nodes are counted, so that [snapshots](Trie::snapshot) share them.
 //!
 //! Nothing recurses over nodes: a hundred thousand keys, each a prefix of the next, make a trie as
 //! deep as that, and it is inserted, copied, compared, walked and dropped on a stack of any size.
 //!
 //! # Costs
 //!
-//! **O(k)** below means proportional to the bytes of the key. A node adds a binary search among up to
-//! 256 children. The layout of nodes is private and may change for a faster one.
+//! **O(k)** below means proportional to the bytes of the key; the searches in the nodes on its way come
+//! to that, too. A trie is one pointer. An empty one has no memory of its own, one of a page has one
+//! block. `docs/PERFORMANCE.md` in the repository has times and bytes beside those of other maps.
+//!
+//! A trie that no snapshot was taken of pays nothing for them but 8 bytes if it is a page, and a look at
+//! a counter in each node that it writes to.
 //!
 //! # Caveats
 //!
-//! - Each node is its own block of memory with three pointers, and each step down is a cache miss.
+//! - Keys that differ at very many places, as paths of files do, make a deep trie: each byte at which
+//!   many of them part is a node on the way of the others.
+//! - A key has less than 4 GiB; inserting a longer one panics.
 //! - A trie of references must be declared after what it refers to: as with any collection that
 //!   isn't std's own, its drop counts as a use of its values.
+//! - The places where memory is handled by hand are three private modules, `node`, `page` and `inner`.
 
 mod build;
 #[cfg(any(test, fuzzing))]
@@ -87,7 +102,6 @@ pub use range::KeyRange;
 use build::Builder;
 use node::Root;
 use place::{Occupied, find};
-use std::cmp::Ordering;
 use std::mem;
 use thiserror::Error;
 use walk::{Mutable, Owned, Shared};
@@ -271,6 +285,10 @@ impl<V> Trie<V> {
 
     /// Sets the value at `key` and returns the one that it replaces, or `None` if there was none.
     /// Takes **O(k)** for a key of `k` bytes.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the key is new and has 4 GiB or more.
     ///
     /// # Examples
     ///
@@ -527,7 +545,8 @@ impl<V> Trie<V> {
     }
 
     /// Removes the entries whose keys begin with `prefix` and returns them, under the same keys.
-    /// Takes **O(p + m)** for a prefix of `p` bytes and `m` entries, which it counts but doesn't move.
+    /// Takes **O(p + m)** for a prefix of `p` bytes and `m` entries, which it counts but mostly doesn't
+    /// move.
     ///
     /// # Examples
     ///
@@ -677,8 +696,8 @@ impl<V> Trie<V> {
     }
 
     /// Moves all entries out of `other`, which is empty afterwards. Where both have a key, the value
-    /// of `other` wins. Takes **O(n)** for `n` bytes of keys in `other`, or **O(1)** if `self` is
-    /// empty.
+    /// of `other` wins. Takes **O(n)** for `n` bytes of keys in both, or in `other` if it has far fewer
+    /// entries, or **O(1)** if `self` is empty.
     ///
     /// # Examples
     ///
@@ -697,12 +716,13 @@ impl<V> Trie<V> {
         } else if self.is_empty() {
             mem::swap(self, other);
         } else if !other.is_empty() {
-            *self = merged(mem::take(self).into_walk(), mem::take(other).into_walk());
+            let (left, right) = (mem::take(self).into_walk(), mem::take(other).into_walk());
+            self.root = build::merged(left, right);
         }
     }
 
     /// Removes the entries whose keys are `key` or greater and returns them. Takes **O(k + m)** for a
-    /// key of `k` bytes and `m` entries, which it counts but doesn't move.
+    /// key of `k` bytes and `m` entries, which it counts but mostly doesn't move.
     ///
     /// # Examples
     ///
@@ -749,34 +769,4 @@ impl<V> Trie<V> {
         walk.restrict(bounds);
         walk
     }
-}
-
-/// The entries of both; where both have a key, that of `right`.
-fn merged<V>(mut left: Owned<V>, mut right: Owned<V>) -> Trie<V> {
-    let mut builder = Builder::new();
-    let mut push = |key: &[u8], value| {
-        let pushed = builder.push(key, value);
-        assert!(pushed.is_ok(), "walks go in the order of keys");
-    };
-    let (mut from_left, mut from_right) = (left.step(), right.step());
-    loop {
-        let order = match (&from_left, &from_right) {
-            (Some(_), Some(_)) => left.front_key().cmp(right.front_key()),
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (None, None) => break,
-        };
-        if order.is_lt() {
-            from_left.take().into_iter().for_each(|value| push(left.front_key(), value));
-        } else {
-            from_right.take().into_iter().for_each(|value| push(right.front_key(), value));
-        }
-        if order.is_le() {
-            from_left = left.step();
-        }
-        if order.is_ge() {
-            from_right = right.step();
-        }
-    }
-    Trie { root: builder.finish() }
 }

@@ -3,6 +3,8 @@
 use super::inner::Inner;
 use super::node::{CloneSlot, Node, Root, Tree};
 use super::page::{Page, common_prefix_len, tail_bytes_of};
+use super::walk::Owned;
+use std::cmp::Ordering;
 
 /// A trie under construction, whose keys ascend.
 ///
@@ -221,6 +223,36 @@ impl<V> Pending<V> {
     fn count_tails(&mut self) {
         self.tails = (0..self.len()).map(|index| tail_bytes_of(self.suffix(index))).sum();
     }
+}
+
+/// The entries of both; where both have a key, that of `right`.
+pub(super) fn merged<V>(mut left: Owned<V>, mut right: Owned<V>) -> Root<V> {
+    let mut builder = Builder::new();
+    let mut push = |key: &[u8], value| {
+        let pushed = builder.push(key, value);
+        assert!(pushed.is_ok(), "walks go in the order of keys");
+    };
+    let (mut from_left, mut from_right) = (left.step(), right.step());
+    loop {
+        let order = match (&from_left, &from_right) {
+            (Some(_), Some(_)) => left.front_key().cmp(right.front_key()),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => break,
+        };
+        if order.is_lt() {
+            from_left.take().into_iter().for_each(|value| push(left.front_key(), value));
+        } else {
+            from_right.take().into_iter().for_each(|value| push(right.front_key(), value));
+        }
+        if order.is_le() {
+            from_left = left.step();
+        }
+        if order.is_ge() {
+            from_right = right.step();
+        }
+    }
+    builder.finish()
 }
 
 /// The suffix at `index` among those that end at `ends`, without its first `skip` bytes.

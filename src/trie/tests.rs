@@ -13,6 +13,7 @@ mod values;
 
 use super::*;
 use std::cell::Cell;
+use std::cmp::Ordering;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -4,6 +4,7 @@ use super::super::*;
 use super::apply::{Model, compare_content, compare_whole};
 use super::keys::{person, shuffle};
 use super::values::{Count, Counted, Value, Wide};
+use std::cmp::Ordering;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Bound;
 
