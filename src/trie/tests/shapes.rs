@@ -94,13 +94,15 @@ fn all_keys_of_two_bytes_make_a_trie() {
     let whole = trie.snapshot();
     for first in 0..=most {
         assert_eq!(trie.remove_prefix(&[first]).len(), usize::from(most) + 1);
-        trie.check();
+        if first % 16 == 0 {
+            trie.check();
+        }
     }
     assert!(trie.is_empty());
     trie = whole.snapshot();
     for (number, key) in keys.iter().enumerate() {
         assert_eq!(trie.remove(key), Some(number));
-        if number % 1024 == 0 {
+        if number % 8192 == 0 {
             trie.check();
         }
     }
@@ -111,7 +113,7 @@ fn all_keys_of_two_bytes_make_a_trie() {
 
 #[test]
 fn keys_of_one_byte_repeated_come_and_go_in_any_order() {
-    let most = if cfg!(miri) { 30 } else { 200 };
+    let most = if cfg!(miri) { 30 } else { 70 };
     for byte in [0, b'a', 0xff] {
         let keys: Vec<_> = (0..most).map(|len| vec![byte; len]).collect();
         fill_and_empty::<u32>(&keys, &ORDERS, 32);

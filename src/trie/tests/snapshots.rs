@@ -328,3 +328,38 @@ fn threads_that_read_one_trie_and_drop_its_snapshots_count_each_value_once() {
         count.assert_all_were_dropped_once();
     }
 }
+
+#[test]
+fn a_node_left_with_one_shared_child_is_passed_by_all_that_change_the_trie() {
+    // Two nodes below one, the second of which has two pages. What empties the first page leaves the
+    // second one, which is shared, as the only child.
+    let keys = (0..60).map(|number| match number {
+        0..40 => format!("k1a{number:02}"),
+        40..46 => format!("k1b{number:02}"),
+        _ => format!("k0{}{number:02}", if number < 53 { 'a' } else { 'b' }),
+    });
+    let whole: Trie<usize> = keys.chain((0..60).map(|n| format!("k0c{n}"))).zip(0..).collect();
+    let changes: [fn(&mut Trie<usize>); 4] = [
+        |trie| assert_eq!(trie.remove_prefix("k1b4").len(), 6),
+        |trie| assert_eq!(trie.remove_prefix("k1b42").len(), 1),
+        |trie| assert_eq!(trie.insert("k1b42", 0), Some(42)),
+        |trie| (40..46).for_each(|n| assert_eq!(trie.remove(&format!("k1b{n}")), Some(n))),
+    ];
+    for is_shared in [true, false] {
+        for change in changes {
+            let mut trie = whole.snapshot();
+            for number in 0..40 {
+                assert_eq!(trie.remove(&format!("k1a{number:02}")), Some(number));
+                trie.check();
+            }
+            let other = if is_shared { whole.snapshot() } else { trie.snapshot() };
+            change(&mut trie);
+            trie.check();
+            assert!(trie.iter().all(|(key, _)| trie.get(&key).is_some()));
+            assert_eq!(trie.iter().count(), trie.len());
+            drop(other);
+        }
+    }
+    assert_eq!(whole.len(), 120);
+    whole.check();
+}
