@@ -110,6 +110,15 @@ use walk::{Mutable, Owned, Shared};
 ///
 /// As with std's maps, the keys are in the map's hands: it keeps a copy of their bytes.
 ///
+/// A trie is invariant in `V`, for it may store a function that clones values, for
+/// [snapshots](Self::snapshot): a `Trie<&'static str>` doesn't pass for a `Trie<&'a str>`.
+///
+/// ```compile_fail
+/// fn shorten<'a>(trie: triekv::Trie<&'static str>, _: &'a str) -> triekv::Trie<&'a str> {
+///     trie
+/// }
+/// ```
+///
 /// # Examples
 ///
 /// ```
@@ -409,13 +418,15 @@ impl<V> Trie<V> {
     /// assert_eq!(queue.pop_last(), None);
     /// ```
     pub fn pop_first(&mut self) -> Option<(Vec<u8>, V)> {
-        self.first_entry().map(OccupiedEntry::remove_entry)
+        let (key, _) = self.first_key_value()?;
+        self.remove_entry(&key)
     }
 
     /// Removes the entry with the greatest key and returns it, or `None` if the trie is empty. Takes
     /// **O(k)** for a key of `k` bytes.
     pub fn pop_last(&mut self) -> Option<(Vec<u8>, V)> {
-        self.last_entry().map(OccupiedEntry::remove_entry)
+        let (key, _) = self.last_key_value()?;
+        self.remove_entry(&key)
     }
 
     /// Iterates over the entries in key order. Each step takes amortised **O(k)** for a key of `k`
@@ -559,7 +570,11 @@ impl<V> Trie<V> {
     /// ```
     #[expect(clippy::return_self_not_must_use, reason = "removing is of use by itself")]
     pub fn remove_prefix<K: AsRef<[u8]> + ?Sized>(&mut self, prefix: &K) -> Self {
-        Self { root: cut::remove_prefix(&mut self.root, prefix.as_ref()) }
+        let removed = cut::remove_prefix(&mut self.root, prefix.as_ref());
+        if self.is_empty() {
+            self.clear();
+        }
+        Self { root: removed }
     }
 
     /// Returns the longest key in the trie that `key` begins with, as a part of `key`, and its value;
@@ -696,8 +711,13 @@ impl<V> Trie<V> {
     }
 
     /// Moves all entries out of `other`, which is empty afterwards. Where both have a key, the value
-    /// of `other` wins. Takes **O(n)** for `n` bytes of keys in both, or in `other` if it has far fewer
-    /// entries, or **O(1)** if `self` is empty.
+    /// of `other` wins. Takes **O(n)** for `n` bytes of keys in both, or in `other` alone if it has less
+    /// than an eighth of the entries of `self`, or **O(1)** if `self` is empty.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a value's clone does, where nodes are shared with a [snapshot](Self::snapshot) and
+    /// both tries are taken apart; both are empty then.
     ///
     /// # Examples
     ///

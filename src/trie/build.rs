@@ -1,10 +1,12 @@
 //! Building a trie from entries in order.
 
 use super::inner::Inner;
-use super::node::{CloneSlot, Node, Root, Tree};
-use super::page::{Page, common_prefix_len, tail_bytes_of};
+use super::node::{Node, Root};
+use super::page::{Page, common_prefix_len, tail_bytes_of, weight_of};
+use super::place::KEY_BYTES_MAX;
 use super::walk::Owned;
 use std::cmp::Ordering;
+use std::mem;
 
 /// A trie under construction, whose keys ascend.
 ///
@@ -37,21 +39,23 @@ struct Pending<V> {
     /// Where each ends in them.
     ends: Vec<usize>,
     values: Vec<V>,
-    /// How many bytes at the beginning of each belong to labels by now.
-    skip: usize,
-    /// How many bytes of tails the page would have.
-    tails: usize,
+    /// The weight that the page would have.
+    weight: usize,
 }
 
 impl<V> Builder<V> {
     pub(super) fn new() -> Self {
-        let page =
-            Pending { bytes: Vec::new(), ends: Vec::new(), values: Vec::new(), skip: 0, tails: 0 };
+        let page = Pending { bytes: Vec::new(), ends: Vec::new(), values: Vec::new(), weight: 0 };
         Self { open: Vec::new(), page, last: Vec::new(), len: 0 }
     }
 
     /// Adds an entry whose key is greater than the last one, or gives the value back if it isn't.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the key is too long for a trie.
     pub(super) fn push(&mut self, key: &[u8], value: V) -> Result<(), V> {
+        assert!(key.len() <= KEY_BYTES_MAX, "a key has at most {KEY_BYTES_MAX} bytes");
         let common = common_prefix_len(&self.last, key);
         if self.len > 0 {
             if key[common..] <= self.last[common..] {
@@ -122,17 +126,19 @@ impl<V> Builder<V> {
         open.children.extend(self.page.take(self.page.len()));
         let end = open.end;
         let node = open.write(&self.last[..end]);
-        Tree { len: self.len, clone: CloneSlot::empty(), node }.into()
+        Root::of_tree(self.len, None, node)
     }
 }
 
 impl<V> Open<V> {
     fn write(self, label: &[u8]) -> Node<V> {
-        let mut inner = Inner::new(label, self.value, self.children.len());
-        for (separator, child) in self.children {
-            inner.push(separator, child);
+        let mut separators: Vec<u8> =
+            self.children.iter().map(|(separator, _)| *separator).collect();
+        if let Some(first) = separators.first_mut() {
+            *first = 0;
         }
-        inner.into()
+        let children = self.children.into_iter().map(|(_, child)| child);
+        Inner::with_children(label, self.value, &separators, children).into()
     }
 }
 
@@ -142,21 +148,18 @@ impl<V> Pending<V> {
     }
 
     fn push(&mut self, suffix: &[u8], value: V) {
-        // What belongs to labels by now is there for all or for none.
-        let skipped = self.skip;
-        self.bytes.resize(self.bytes.len() + skipped, 0);
         self.bytes.extend_from_slice(suffix);
         self.ends.push(self.bytes.len());
         self.values.push(value);
-        self.tails += tail_bytes_of(suffix);
+        self.weight += weight_of(suffix);
     }
 
     fn suffix(&self, index: usize) -> &[u8] {
-        suffix(&self.bytes, &self.ends, self.skip, index)
+        suffix(&self.bytes, &self.ends, index)
     }
 
     fn is_over_full(&self) -> bool {
-        Page::<V>::is_over_full(self.len(), self.tails)
+        Page::<V>::is_over_full(self.len(), self.weight)
     }
 
     /// The index of the first suffix that begins with the same byte as the last one.
@@ -176,12 +179,18 @@ impl<V> Pending<V> {
     /// Cuts bytes off that all suffixes have in common, and takes the value of the one that has no
     /// other.
     fn skip(&mut self, common: usize) -> Option<V> {
-        self.skip += common;
+        let (mut from, mut to) = (0, 0);
+        for end in &mut self.ends {
+            self.bytes.copy_within(from + common..*end, to);
+            to += *end - from - common;
+            from = mem::replace(end, to);
+        }
+        self.bytes.truncate(to);
         let value = self.suffix(0).is_empty().then(|| {
             self.forget(1);
             self.values.remove(0)
         });
-        self.count_tails();
+        self.weigh();
         value
     }
 
@@ -200,10 +209,10 @@ impl<V> Pending<V> {
         let tails = (0..count).map(|index| tail_bytes_of(self.suffix(index))).sum();
         let mut page = Page::new(count, tails, is_root);
         for (index, value) in self.values.drain(..count).enumerate() {
-            page.push(suffix(&self.bytes, &self.ends, self.skip, index), value);
+            page.push(suffix(&self.bytes, &self.ends, index), value);
         }
         self.forget(count);
-        self.count_tails();
+        self.weigh();
         page
     }
 
@@ -215,13 +224,10 @@ impl<V> Pending<V> {
         for end in &mut self.ends {
             *end -= start;
         }
-        if self.ends.is_empty() {
-            self.skip = 0;
-        }
     }
 
-    fn count_tails(&mut self) {
-        self.tails = (0..self.len()).map(|index| tail_bytes_of(self.suffix(index))).sum();
+    fn weigh(&mut self) {
+        self.weight = (0..self.len()).map(|index| weight_of(self.suffix(index))).sum();
     }
 }
 
@@ -255,8 +261,8 @@ pub(super) fn merged<V>(mut left: Owned<V>, mut right: Owned<V>) -> Root<V> {
     builder.finish()
 }
 
-/// The suffix at `index` among those that end at `ends`, without its first `skip` bytes.
-fn suffix<'a>(bytes: &'a [u8], ends: &[usize], skip: usize, index: usize) -> &'a [u8] {
+/// The suffix at `index` among those that end at `ends`.
+fn suffix<'a>(bytes: &'a [u8], ends: &[usize], index: usize) -> &'a [u8] {
     let start = index.checked_sub(1).map_or(0, |before| ends[before]);
-    &bytes[start + skip..ends[index]]
+    &bytes[start..ends[index]]
 }

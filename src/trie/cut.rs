@@ -28,7 +28,7 @@ pub(super) fn remove_prefix<V>(root: &mut Root<V>, prefix: &[u8]) -> Root<V> {
                 return mem::replace(root, Root::empty());
             }
             let Tree { len, clone, node } = root.tree_mut();
-            let clone = clone.get::<V>();
+            let clone = clone.get();
             let Some(removed) = remove_below(node, clone, prefix) else { return Root::empty() };
             let removed = Root::of_node(removed, clone);
             *len -= removed.len();
@@ -129,11 +129,11 @@ pub(super) fn split_off<V>(root: &mut Root<V>, key: &[u8]) -> Root<V> {
         RootKind::Tree(_) => {
             let Tree { clone, node, .. } = root.tree_mut();
             // What is cut needn't be copied then, so that a clone that panics does so here.
-            make_way_unique(node, clone.get::<V>(), key);
+            make_way_unique(node, clone.get(), key);
             let IntoRootKind::Tree(tree) = mem::replace(root, Root::empty()).into_kind() else {
                 unreachable!("the trie is a tree")
             };
-            let clone = tree.clone.get::<V>();
+            let clone = tree.clone.get();
             let (left, right) = cut(tree.node, key);
             let right = right.map_or_else(Root::empty, |right| Root::of_node(right, clone));
             if let Some(left) = left {

@@ -309,13 +309,15 @@ impl<V> Inner<V> {
     /// Moves the children from `index` on, which are fewer than all, to a new node with the same
     /// label and no value.
     pub(super) fn split_off(&mut self, index: usize) -> Self {
-        let mut node = Self::new(self.label(), None, self.len() - index);
-        let separators = self.separators()[index..].to_vec();
-        for separator in separators {
-            let child = self.remove(index);
-            node.push(separator, child);
+        let mut separators = self.separators()[index..].to_vec();
+        if let Some(first) = separators.first_mut() {
+            *first = 0;
         }
-        node
+        let mut children = Vec::with_capacity(separators.len());
+        while self.len() > index {
+            children.push(self.remove(self.len() - 1));
+        }
+        Self::with_children(self.label(), None, &separators, children.into_iter().rev())
     }
 
     /// Moves everything to a block of another shape, with the same label.
@@ -384,10 +386,32 @@ impl<V> Inner<V> {
 
     /// A copy of the node with one owner, which shares the children.
     pub(super) fn copy(&self, clone: CloneFn<V>) -> Self {
-        let mut node = Self::new(self.label(), self.value().map(clone), self.len());
-        for (&separator, child) in self.separators().iter().zip(self.children()) {
-            node.push(separator, child.share());
+        let children = self.children().iter().map(Node::share);
+        Self::with_children(self.label(), self.value().map(clone), self.separators(), children)
+    }
+
+    /// Makes a node of children and their separators, of which there are as many.
+    pub(super) fn with_children(
+        label: &[u8],
+        value: Option<V>,
+        separators: &[u8],
+        children: impl ExactSizeIterator<Item = Node<V>>,
+    ) -> Self {
+        let len = separators.len();
+        let mut node = Self::new(label, value, len);
+        assert!(separators.first().is_none_or(|&first| first == 0), "the first separator is 0");
+        assert!(separators.is_sorted_by(|left, right| left < right), "separators ascend");
+        assert_eq!(children.len(), len, "each child has a separator");
+        node.separator_slots_mut().copy_from_slice(separators);
+        for (index, child) in children.take(len).enumerate() {
+            // SAFETY: there are `len` slots for children.
+            let place = unsafe { node.child_slots().add(index) };
+            // SAFETY: the slot is free.
+            unsafe { place.write(child) };
+            node.header_mut().len += 1;
         }
+        assert_eq!(node.len(), len, "each separator has a child");
+        node.make_index(len);
         node
     }
 

@@ -14,11 +14,10 @@
 //! Copying a node clones values, for which `V` needs `Clone`, but a trie that is written to doesn't
 //! know that it has it. What makes snapshots does, so it leaves a [clone function](CloneFn) with the
 //! trie, in the tree or in the page that is one. No node has two owners but by that, so wherever a
-//! copy is needed there is a function to make it. The function is stored without its type, which
-//! leaves `Trie<V>` covariant in `V`; that is sound because all values below a shared node were there
-//! when a snapshot was taken, and so are of the type that the function was stored for, or of one that
-//! has been cut down to it: a value that came in later, with a shorter lifetime, is in a node of one
-//! owner, and it stays so until the next snapshot, which stores the function anew.
+//! copy is needed there is a function to make it.
+//!
+//! The function takes and returns a `V`, so a handle is invariant in `V`: as a `Trie` of a supertype,
+//! or of a subtype, a trie would get values from a function of the other type.
 
 use super::inner::Inner;
 use super::page::Page;
@@ -31,29 +30,35 @@ use std::sync::atomic::Ordering::Relaxed;
 /// Clones a value of a node that is shared.
 pub(super) type CloneFn<V> = fn(&V) -> V;
 
-/// A place for a [`CloneFn`], without its type.
+/// A place for a [`CloneFn`] that a shared owner may fill.
 #[repr(transparent)]
-pub(super) struct CloneSlot(AtomicPtr<()>);
+pub(super) struct CloneSlot<V> {
+    /// Null, or a function that `set` stored.
+    function: AtomicPtr<()>,
+    stores: PhantomData<CloneFn<V>>,
+}
 
-impl CloneSlot {
-    pub(super) const fn empty() -> Self {
-        Self(AtomicPtr::new(ptr::null_mut()))
+impl<V> CloneSlot<V> {
+    pub(super) const fn new(clone: Option<CloneFn<V>>) -> Self {
+        // A function pointer can't be cast in a constant; a transmutation can.
+        // SAFETY: an optional function pointer has the representation of a nullable pointer.
+        let function = unsafe { mem::transmute::<Option<CloneFn<V>>, *mut ()>(clone) };
+        Self { function: AtomicPtr::new(function), stores: PhantomData }
     }
 
     /// Stores a function. Whoever reads it got hold of a snapshot that was made after that, so no
     /// order is needed.
-    pub(super) fn set<V>(&self, clone: Option<CloneFn<V>>) {
+    pub(super) fn set(&self, clone: Option<CloneFn<V>>) {
         let clone = clone.map_or(ptr::null_mut(), |clone| clone as *mut ());
-        self.0.store(clone, Relaxed);
+        self.function.store(clone, Relaxed);
     }
 
-    /// The function, for the same `V` as it was stored for: the type of the trie's values.
     #[inline]
-    pub(super) fn get<V>(&self) -> Option<CloneFn<V>> {
-        let clone = self.0.load(Relaxed);
-        // SAFETY: this is null, which is `None`, or a function that `set` stored for the same `V`,
-        // or for one that it is a shorter-lived form of, for which the module's docs say more.
-        unsafe { mem::transmute::<*mut (), Option<CloneFn<V>>>(clone) }
+    pub(super) fn get(&self) -> Option<CloneFn<V>> {
+        let function = self.function.load(Relaxed);
+        // SAFETY: this is null, which is `None`, or a function of this type: slots are invariant in
+        // `V`, and what holds them is, too.
+        unsafe { mem::transmute::<*mut (), Option<CloneFn<V>>>(function) }
     }
 }
 
@@ -280,7 +285,7 @@ pub(super) struct Tree<V> {
     /// How many entries there are.
     pub(super) len: usize,
     /// Set by the first snapshot.
-    pub(super) clone: CloneSlot,
+    pub(super) clone: CloneSlot<V>,
     pub(super) node: Node<V>,
 }
 
@@ -289,6 +294,8 @@ pub(super) struct Tree<V> {
 pub(super) struct Root<V> {
     tagged: Option<NonNull<u8>>,
     owns: PhantomData<V>,
+    /// Behind the handle there is a [`CloneSlot`].
+    stores: PhantomData<CloneFn<V>>,
 }
 
 /// A handle, looked at.
@@ -319,7 +326,7 @@ unsafe impl<V: Sync> Sync for Root<V> {}
 
 impl<V> Root<V> {
     pub(super) const fn empty() -> Self {
-        Self { tagged: None, owns: PhantomData }
+        Self { tagged: None, owns: PhantomData, stores: PhantomData }
     }
 
     #[inline]
@@ -400,8 +407,8 @@ impl<V> Root<V> {
     pub(super) fn clone_fn(&self) -> Option<CloneFn<V>> {
         match self.kind() {
             RootKind::Empty => None,
-            RootKind::Page(page) => page.clone_slot().and_then(CloneSlot::get::<V>),
-            RootKind::Tree(tree) => tree.clone.get::<V>(),
+            RootKind::Page(page) => page.clone_slot().and_then(CloneSlot::get),
+            RootKind::Tree(tree) => tree.clone.get(),
         }
     }
 
@@ -415,9 +422,7 @@ impl<V> Root<V> {
             }
             RootKind::Tree(tree) => {
                 tree.clone.set(Some(clone));
-                let slot = CloneSlot::empty();
-                slot.set(Some(clone));
-                Tree { len: tree.len, clone: slot, node: tree.node.share() }.into()
+                Self::of_tree(tree.len, Some(clone), tree.node.share())
             }
         }
     }
@@ -428,7 +433,7 @@ impl<V> Root<V> {
         match node.into_kind() {
             IntoKind::Page(_) if len == 0 => Self::empty(),
             IntoKind::Page(page) if !page.is_shared() => {
-                let page = page.into_root(true);
+                let page = page.into_root();
                 page.clone_slot().expect("the page is a whole trie").set(clone);
                 page.into()
             }
@@ -438,9 +443,7 @@ impl<V> Root<V> {
     }
 
     pub(super) fn of_tree(len: usize, clone: Option<CloneFn<V>>, node: Node<V>) -> Self {
-        let slot = CloneSlot::empty();
-        slot.set(clone);
-        Tree { len, clone: slot, node }.into()
+        Tree { len, clone: CloneSlot::new(clone), node }.into()
     }
 }
 
@@ -449,7 +452,7 @@ impl<V> Page<V> {
     #[inline]
     pub(super) fn make_root_unique(&mut self) {
         if self.is_shared() {
-            let clone = self.clone_slot().and_then(CloneSlot::get::<V>);
+            let clone = self.clone_slot().and_then(CloneSlot::get);
             *self = self.copy(clone.expect("what shared the page has left its clone function"));
         }
     }
@@ -469,12 +472,12 @@ impl<V> From<Tree<V>> for Root<V> {
     fn from(tree: Tree<V>) -> Self {
         let tree = NonNull::from(Box::leak(Box::new(tree))).cast::<u8>();
         // SAFETY: one byte above its start is inside of the tree.
-        Self { tagged: Some(unsafe { tree.byte_add(TAG) }), owns: PhantomData }
+        Self { tagged: Some(unsafe { tree.byte_add(TAG) }), owns: PhantomData, stores: PhantomData }
     }
 }
 
 impl<V> Drop for Root<V> {
     fn drop(&mut self) {
-        drop(Self { tagged: self.tagged.take(), owns: PhantomData }.into_kind());
+        drop(mem::replace(self, Self::empty()).into_kind());
     }
 }

@@ -67,7 +67,8 @@ unsafe impl<V: Send> Send for Page<V> {}
 unsafe impl<V: Sync> Sync for Page<V> {}
 
 impl<V> Page<V> {
-    /// The most entries of a page. Few if they are wide, so that an insertion moves about a KiB.
+    /// The most entries of a page. Few if they are wide, so that an insertion moves about a KiB, or
+    /// four of them if they are wider than 256 bytes.
     pub(super) const LEN_MAX: usize = if cfg!(any(miri, triekv_small_pages)) {
         4
     } else {
@@ -124,7 +125,16 @@ impl<V> Page<V> {
         self.header().tails & ROOT != 0
     }
 
-    /// The bytes of tails that are in use.
+    /// The bytes of all tails, of which each counts for at most [`WEIGHT_MAX`](suffix::WEIGHT_MAX).
+    pub(super) fn weight(&self) -> usize {
+        if self.header().tails & BOXED == 0 {
+            return self.tail_bytes();
+        }
+        let suffixes = self.suffixes();
+        (0..suffixes.len).map(|index| suffixes.weight(index)).sum()
+    }
+
+    /// The bytes of tails that are in use in the page.
     pub(super) fn tail_bytes(&self) -> usize {
         let suffixes = self.suffixes();
         suffixes.start(suffixes.len)
@@ -163,15 +173,16 @@ impl<V> Page<V> {
         unsafe { slice::from_raw_parts_mut(self.value_slots().as_ptr(), len) }
     }
 
-    /// Whether so many entries, with so many bytes of tails, are too much for a page.
+    /// Whether so many entries, with tails of such a [weight](Self::weight), are too much for a page.
     #[inline]
-    pub(super) fn is_over_full(len: usize, tails: usize) -> bool {
-        len > Self::LEN_MAX || (tails > TAIL_BYTES_MAX && len > 1)
+    pub(super) fn is_over_full(len: usize, weight: usize) -> bool {
+        len > Self::LEN_MAX || (weight > TAIL_BYTES_MAX && len > 1)
     }
 
-    /// Whether so many entries, with so many bytes of tails, make a page that is half full at most.
-    pub(super) fn is_half_full(len: usize, tails: usize) -> bool {
-        len <= Self::LEN_MAX / 2 && tails <= TAIL_BYTES_MAX / 2
+    /// Whether so many entries, with tails of such a [weight](Self::weight), make a page that is half
+    /// full at most. One entry always does, whatever its weight.
+    pub(super) fn is_half_full(len: usize, weight: usize) -> bool {
+        len <= Self::LEN_MAX / 2 && (weight <= TAIL_BYTES_MAX / 2 || len < 2)
     }
 
     /// Which entry has the suffix, or before which it belongs.
@@ -201,10 +212,10 @@ impl<V> Page<V> {
     pub(super) fn try_insert(&mut self, index: usize, suffix: &[u8], value: V) -> Result<(), V> {
         let suffix = Suffix::new(suffix);
         let (shape, len) = (self.shape(), self.len());
-        let tails = self.tail_bytes() + suffix.tail_bytes();
-        if Self::is_over_full(len + 1, tails) {
+        if Self::is_over_full(len + 1, self.weight() + suffix.weight()) {
             return Err(value);
         }
+        let tails = self.tail_bytes() + suffix.tail_bytes();
         if len == shape.slots || tails > shape.tails {
             let slots = if len == shape.slots { Self::slots_after(len) } else { shape.slots };
             // Room for the tails of the slots that will still be free, if they are like the others.
@@ -221,9 +232,11 @@ impl<V> Page<V> {
         self.assert_unique();
         let len = self.len();
         let mut page = Self::new(slots, tails, self.is_root());
-        page.append_moved(self, 0..index);
+        // SAFETY: they are forgotten below.
+        unsafe { page.append_moved(self, 0..index) };
         page.place(index, suffix, value);
-        page.append_moved(self, index..len);
+        // SAFETY: they are forgotten below.
+        unsafe { page.append_moved(self, index..len) };
         self.replace_with(page);
     }
 
@@ -288,7 +301,8 @@ impl<V> Page<V> {
         unsafe { self.suffixes().free_box(index) };
         self.close(index..index + 1);
         let slots = self.shape().slots;
-        if slots > 4 && self.len() * 4 < slots * 3 {
+        // Late enough that entries that come and go don't move the block each time.
+        if (self.len() + 4) * 4 < slots * 3 {
             self.fit();
         }
         value
@@ -307,7 +321,8 @@ impl<V> Page<V> {
         if skip == 0 && prefix.is_empty() {
             let tails = suffixes.start(range.start)..suffixes.start(range.end);
             page = Self::new(range.len(), tails.len(), false);
-            page.append_moved(self, range.clone());
+            // SAFETY: they are forgotten below.
+            unsafe { page.append_moved(self, range.clone()) };
         } else {
             let mut bytes = KeyBuffer::new();
             let mut suffix = KeyBuffer::new();
@@ -317,7 +332,7 @@ impl<V> Page<V> {
                 suffix.clear();
                 suffix.push(prefix);
                 suffix.push(&bytes[skip..]);
-                suffix.clone()
+                suffix.to_vec()
             };
             let tails = range.clone().map(|index| tail_bytes_of(&changed(index))).sum();
             page = Self::new(range.len(), tails, false);
@@ -342,7 +357,8 @@ impl<V> Page<V> {
     pub(super) fn join(&mut self, mut other: Self) {
         other.assert_unique();
         self.resize(self.len() + other.len(), self.tail_bytes() + other.tail_bytes());
-        self.append_moved(&other, 0..other.len());
+        // SAFETY: they are forgotten below.
+        unsafe { self.append_moved(&other, 0..other.len()) };
         other.close(0..other.len());
     }
 
@@ -351,11 +367,12 @@ impl<V> Page<V> {
         self.resize(self.len(), self.tail_bytes());
     }
 
-    /// The same page as a root, or as none: with or without the place for a clone function.
-    pub(super) fn into_root(mut self, is_root: bool) -> Self {
+    /// The same page as a root: with a place for a clone function.
+    pub(super) fn into_root(mut self) -> Self {
         self.assert_unique();
-        let mut page = Self::new(self.len(), self.tail_bytes(), is_root);
-        page.append_moved(&self, 0..self.len());
+        let mut page = Self::new(self.len(), self.tail_bytes(), true);
+        // SAFETY: they are forgotten below.
+        unsafe { page.append_moved(&self, 0..self.len()) };
         self.close(0..self.len());
         page
     }
@@ -363,22 +380,26 @@ impl<V> Page<V> {
     fn resize(&mut self, slots: usize, tails: usize) {
         self.assert_unique();
         let mut page = Self::new(slots, tails, self.is_root());
-        page.append_moved(self, 0..self.len());
+        // SAFETY: they are forgotten below.
+        unsafe { page.append_moved(self, 0..self.len()) };
         self.replace_with(page);
     }
 
     /// Puts a page that has all of the entries in the place of this one.
     fn replace_with(&mut self, page: Self) {
         if let (Some(new), Some(old)) = (page.clone_slot(), self.clone_slot()) {
-            new.set(old.get::<V>());
+            new.set(old.get());
         }
         self.close(0..self.len());
         *self = page;
     }
 
-    /// Copies entries of `other` behind those of this page, bit by bit. There is room for them. The
-    /// caller forgets them where they come from.
-    fn append_moved(&mut self, other: &Self, range: Range<usize>) {
+    /// Copies entries of `other` behind those of this page, bit by bit. There is room for them.
+    ///
+    /// # Safety
+    ///
+    /// The caller forgets the entries where they come from.
+    unsafe fn append_moved(&mut self, other: &Self, range: Range<usize>) {
         if range.is_empty() {
             return;
         }
@@ -405,7 +426,7 @@ impl<V> Page<V> {
         header.len += count as u8;
     }
 
-    /// Forgets the entries in `range`, which have been moved, and closes the gap.
+    /// Forgets the entries in `range`, whose values and boxes aren't dropped, and closes the gap.
     fn close(&mut self, range: Range<usize>) {
         let len = self.len();
         let values = self.value_slots();
@@ -458,7 +479,7 @@ impl<V> Page<V> {
         let suffixes = self.suffixes();
         let mut page = Self::new(self.len(), self.tail_bytes(), self.is_root());
         if let (Some(new), Some(old)) = (page.clone_slot(), self.clone_slot()) {
-            new.set(old.get::<V>());
+            new.set(old.get());
         }
         let mut bytes = KeyBuffer::new();
         for (index, value) in self.values().iter().enumerate() {
@@ -470,7 +491,7 @@ impl<V> Page<V> {
     }
 
     /// The place for the clone function of a page that is a whole trie.
-    pub(super) fn clone_slot(&self) -> Option<&CloneSlot> {
+    pub(super) fn clone_slot(&self) -> Option<&CloneSlot<V>> {
         if !self.is_root() {
             return None;
         }
@@ -602,4 +623,9 @@ pub(super) fn remove_owner(refs: &AtomicU32) -> bool {
 /// How many bytes of a page's tails the suffix takes.
 pub(super) fn tail_bytes_of(suffix: &[u8]) -> usize {
     Suffix::new(suffix).tail_bytes()
+}
+
+/// How much the suffix adds to a page's [weight](Page::weight).
+pub(super) fn weight_of(suffix: &[u8]) -> usize {
+    Suffix::new(suffix).weight()
 }

@@ -5,11 +5,11 @@
 use super::inner::Inner;
 use super::key::KeyBuffer;
 use super::node::{CloneFn, CloneSlot, IntoRootKind, Kind, KindMut, Node, Root, RootKind, Tree};
-use super::page::{Page, common_prefix_len, tail_bytes_of};
+use super::page::{Page, common_prefix_len};
 use std::mem;
 
 /// The longest key, in bytes.
-const KEY_BYTES_MAX: usize = u32::MAX as usize;
+pub(super) const KEY_BYTES_MAX: usize = u32::MAX as usize;
 
 /// The place of a key that is in the trie.
 pub(super) enum Occupied<'a, V> {
@@ -100,7 +100,7 @@ pub(super) fn find<'a, V>(
         }
         RootKind::Tree(_) => {
             let Tree { len, clone, node } = root.tree_mut();
-            let clone = clone.get::<V>();
+            let clone = clone.get();
             let (node, depth, result) = descend(node, clone, key, 0);
             match result {
                 Ok(found) => Ok(Occupied::Tree { len, node, found }),
@@ -266,10 +266,9 @@ fn insert_into_root<'a, V>(root: &'a mut Root<V>, index: usize, key: &[u8], valu
         let IntoRootKind::Page(mut page) = mem::replace(root, Root::empty()).into_kind() else {
             unreachable!("the trie is a page")
         };
-        let clone = CloneSlot::empty();
-        clone.set(page.clone_slot().and_then(CloneSlot::get::<V>));
+        let clone = page.clone_slot().and_then(CloneSlot::get);
         let len = page.len();
-        *root = Tree { len, clone, node: burst(&mut page).into() }.into();
+        *root = Root::of_tree(len, clone, burst(&mut page).into());
         let Err(vacant) = find(root, key) else { unreachable!("the key is still missing") };
         return vacant.insert(key, value);
     }
@@ -446,9 +445,9 @@ pub(super) fn tidy<V>(node: &mut Node<V>, child: usize) {
 fn are_small<V>(inner: &Inner<V>, child: usize) -> bool {
     let Some([left, right]) = inner.children().get(child..child + 2) else { return false };
     let (Some(left), Some(right)) = (left.page(), right.page()) else { return false };
-    let (len, tails) = (left.len() + right.len(), left.tail_bytes() + right.tail_bytes());
+    let (len, weight) = (left.len() + right.len(), left.weight() + right.weight());
     // What is shared is left alone: to copy it would cost more than it saves.
-    Page::<V>::is_half_full(len, tails) && !left.is_shared() && !right.is_shared()
+    Page::<V>::is_half_full(len, weight) && !left.is_shared() && !right.is_shared()
 }
 
 fn join<V>(inner: &mut Inner<V>, child: usize) {
@@ -503,7 +502,7 @@ pub(super) fn collapse<V>(node: &mut Node<V>) -> bool {
         Kind::Page(page) => {
             let label = inner.label().to_vec();
             let len = page.len() + entries;
-            if !Page::<V>::is_half_full(len, page.tail_bytes() + len * tail_bytes_of(&label)) {
+            if !Page::<V>::is_half_full(len, page.weight() + len * label.len()) {
                 return false;
             }
             let value = inner.take_value();

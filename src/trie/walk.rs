@@ -143,7 +143,7 @@ impl<'a, V> Mutable<'a, V> {
                 Self::of_run(page.entries_mut(), range, &[])
             }
             RootKindMut::Tree(Tree { len, clone, node }) => {
-                Self::of_node(node, clone.get::<V>(), &[], *len)
+                Self::of_node(node, clone.get(), &[], *len)
             }
         }
     }
@@ -162,7 +162,7 @@ impl<'a, V> Mutable<'a, V> {
             }
             RootKindMut::Tree(tree) => tree,
         };
-        let (mut node, clone, mut depth) = (node, clone.get::<V>(), 0);
+        let (mut node, clone, mut depth) = (node, clone.get(), 0);
         loop {
             node.make_unique(clone);
             let inner = match node.kind() {
@@ -203,7 +203,7 @@ impl<V> Owned<V> {
                 Self::of_run(page.into_entries(), range, &[])
             }
             IntoRootKind::Tree(tree) => {
-                let node = OwnedNode::new(tree.node, tree.clone.get::<V>());
+                let node = OwnedNode::new(tree.node, tree.clone.get());
                 Self::of(|key| IntoChildren::open(node, key), &[], tree.len)
             }
         }
@@ -278,7 +278,7 @@ impl<R: Run<Value = T>, C: Children<Run = R, Value = T>, T> Walk<R, C, T> {
                 }
                 PartKind::Children(mut children) => {
                     let node = children.next();
-                    self.put_back_children_front(children);
+                    self.push_front_children(children);
                     if let Some(node) = node {
                         let opened = C::open(node, &mut self.front.key);
                         self.put_front(opened);
@@ -330,7 +330,7 @@ impl<R: Run<Value = T>, C: Children<Run = R, Value = T>, T> Walk<R, C, T> {
                 }
                 PartKind::Children(mut children) => {
                     let node = children.next_back();
-                    self.put_back_children_back(children);
+                    self.push_back_children(children);
                     if let Some(node) = node {
                         self.open_back(node);
                     }
@@ -399,7 +399,7 @@ impl<R: Run<Value = T>, C: Children<Run = R, Value = T>, T> Walk<R, C, T> {
         match opened {
             Opened::Page(run) => self.push_front(PartKind::Page(run)),
             Opened::Inner(value, children) => {
-                self.put_back_children_front(children);
+                self.push_front_children(children);
                 if let Some(value) = value {
                     self.push_front(PartKind::Value(value));
                 }
@@ -415,18 +415,18 @@ impl<R: Run<Value = T>, C: Children<Run = R, Value = T>, T> Walk<R, C, T> {
                 if let Some(value) = value {
                     self.push_back(PartKind::Value(value));
                 }
-                self.put_back_children_back(children);
+                self.push_back_children(children);
             }
         }
     }
 
-    fn put_back_children_front(&mut self, children: C) {
+    fn push_front_children(&mut self, children: C) {
         if !children.is_empty() {
             self.push_front(PartKind::Children(children));
         }
     }
 
-    fn put_back_children_back(&mut self, children: C) {
+    fn push_back_children(&mut self, children: C) {
         if !children.is_empty() {
             self.push_back(PartKind::Children(children));
         }

@@ -173,14 +173,20 @@ impl<'a, V> ChildrenMut<'a, V> {
         Self { inner, children, left, clone, borrows: PhantomData }
     }
 
-    fn child(&self, index: usize) -> &Node<V> {
+    /// # Safety
+    ///
+    /// The index is in `left`.
+    unsafe fn child(&self, index: usize) -> &Node<V> {
         // SAFETY: the index is in `left`, which is a range of the children.
         let child = unsafe { self.children.add(index) };
         // SAFETY: it hasn't been handed out, and won't be while this is borrowed.
         unsafe { child.as_ref() }
     }
 
-    fn take(&mut self, index: usize) -> NodeMut<'a, V> {
+    /// # Safety
+    ///
+    /// The index has just been taken from `left`.
+    unsafe fn take(&mut self, index: usize) -> NodeMut<'a, V> {
         // SAFETY: the index was in `left`, which is a range of the children.
         let mut child = unsafe { self.children.add(index) };
         // SAFETY: the inner node is borrowed mutably for 'a, and each index is taken from `left`
@@ -195,11 +201,13 @@ impl<'a, V> Children for ChildrenMut<'a, V> {
     type Run = EntriesMut<'a, V>;
 
     fn next(&mut self) -> Option<NodeMut<'a, V>> {
-        self.left.next().map(|index| self.take(index))
+        // SAFETY: the index has just been taken.
+        self.left.next().map(|index| unsafe { self.take(index) })
     }
 
     fn next_back(&mut self) -> Option<NodeMut<'a, V>> {
-        self.left.next_back().map(|index| self.take(index))
+        // SAFETY: the index has just been taken.
+        self.left.next_back().map(|index| unsafe { self.take(index) })
     }
 
     fn is_empty(&self) -> bool {
@@ -244,11 +252,13 @@ impl<V> Seek for ChildrenMut<'_, V> {
     }
 
     fn first(&self) -> Option<&Node<V>> {
-        self.left.clone().next().map(|index| self.child(index))
+        // SAFETY: the index is in `left`.
+        self.left.clone().next().map(|index| unsafe { self.child(index) })
     }
 
     fn last(&self) -> Option<&Node<V>> {
-        self.left.clone().next_back().map(|index| self.child(index))
+        // SAFETY: the index is in `left`.
+        self.left.clone().next_back().map(|index| unsafe { self.child(index) })
     }
 }
 

@@ -93,7 +93,10 @@ unsafe impl<V: Send> Send for EntriesMut<'_, V> {}
 unsafe impl<V: Sync> Sync for EntriesMut<'_, V> {}
 
 impl<'a, V> EntriesMut<'a, V> {
-    fn value(&self, index: usize) -> &'a mut V {
+    /// # Safety
+    ///
+    /// The index has just been taken from `left`.
+    unsafe fn value(&self, index: usize) -> &'a mut V {
         // SAFETY: the index was in `left`, which is a range of the page's values.
         let mut value = unsafe { self.values.add(index) };
         // SAFETY: the page is borrowed mutably for 'a, and each index is taken from `left` once; the
@@ -108,13 +111,15 @@ impl<'a, V> Run for EntriesMut<'a, V> {
     fn next(&mut self, key: &mut KeyBuffer) -> Option<&'a mut V> {
         let index = self.left.next()?;
         self.suffixes.push(index, key);
-        Some(self.value(index))
+        // SAFETY: the index has just been taken.
+        Some(unsafe { self.value(index) })
     }
 
     fn next_back(&mut self, key: &mut KeyBuffer) -> Option<&'a mut V> {
         let index = self.left.next_back()?;
         self.suffixes.push(index, key);
-        Some(self.value(index))
+        // SAFETY: the index has just been taken.
+        Some(unsafe { self.value(index) })
     }
 
     fn suffixes(&self) -> Suffixes<'_> {
@@ -134,7 +139,10 @@ pub(in crate::trie) struct IntoEntries<V> {
 }
 
 impl<V> IntoEntries<V> {
-    fn take(&mut self, index: usize) -> V {
+    /// # Safety
+    ///
+    /// The index has just been taken from `left`.
+    unsafe fn take(&mut self, index: usize) -> V {
         // SAFETY: the index was in `left`, which is a range of the page's values.
         let value = unsafe { self.page.value_slots().add(index) };
         // SAFETY: each index is taken from `left` once, so the value is initialised, and nobody
@@ -149,13 +157,15 @@ impl<V> Run for IntoEntries<V> {
     fn next(&mut self, key: &mut KeyBuffer) -> Option<V> {
         let index = self.left.next()?;
         self.page.suffixes().push(index, key);
-        Some(self.take(index))
+        // SAFETY: the index has just been taken.
+        Some(unsafe { self.take(index) })
     }
 
     fn next_back(&mut self, key: &mut KeyBuffer) -> Option<V> {
         let index = self.left.next_back()?;
         self.page.suffixes().push(index, key);
-        Some(self.take(index))
+        // SAFETY: the index has just been taken.
+        Some(unsafe { self.take(index) })
     }
 
     fn suffixes(&self) -> Suffixes<'_> {
@@ -166,10 +176,12 @@ impl<V> Run for IntoEntries<V> {
     fn restrict(&mut self, range: Range<usize>) {
         let kept = intersection(&self.left, range);
         while self.left.start < kept.start && self.left.next().is_some() {
-            drop(self.take(self.left.start - 1));
+            // SAFETY: the index has just been taken.
+            drop(unsafe { self.take(self.left.start - 1) });
         }
         while self.left.end > kept.end && self.left.next_back().is_some() {
-            drop(self.take(self.left.end));
+            // SAFETY: the index has just been taken.
+            drop(unsafe { self.take(self.left.end) });
         }
     }
 }
@@ -179,7 +191,8 @@ impl<V> Drop for IntoEntries<V> {
         let left = mem::take(&mut self.left);
         // The page keeps its block and its boxes until the end of this function, where it is dropped
         // with no entries.
-        self.page.forget_entries();
+        // SAFETY: the values that are left are dropped below, and the others have been moved.
+        unsafe { self.page.forget_entries() };
         let values = self.page.value_slots();
         // SAFETY: the range lies within the values.
         let values = unsafe { values.add(left.start) };
@@ -214,8 +227,12 @@ impl<V> Page<V> {
         IntoEntries { left: 0..self.len(), page: self }
     }
 
-    /// Forgets all entries, whose values have been moved, and frees their boxes.
-    fn forget_entries(&mut self) {
+    /// Forgets all entries and frees their boxes.
+    ///
+    /// # Safety
+    ///
+    /// The values have been moved, or are dropped by the caller.
+    unsafe fn forget_entries(&mut self) {
         for index in 0..self.len() {
             // SAFETY: the entry is forgotten.
             unsafe { self.suffixes().free_box(index) };

@@ -18,6 +18,10 @@ pub(super) const HEAD: usize = size_of::<i32>();
 /// The longest tail that is kept in the page. A longer one has a box of its own.
 pub(super) const TAIL_INLINE_MAX: usize = 255;
 
+/// What a boxed tail weighs, however long it is: enough for few of them in a page, since a page that is
+/// put below a label copies them, but so little that a page is never full of one or two.
+pub(super) const WEIGHT_MAX: usize = TAIL_INLINE_MAX + 1;
+
 /// A tail that is no longer than this is copied by a move of this width.
 const TAIL_COPIED: usize = 16;
 
@@ -57,6 +61,12 @@ impl<'k> Suffix<'k> {
     #[inline]
     pub(super) fn tail_bytes(&self) -> usize {
         if self.kind == IN_BOX { size_of::<BoxedTail>() } else { self.tail.len() }
+    }
+
+    /// How many bytes the tail has, or [`WEIGHT_MAX`] if there are more.
+    #[inline]
+    pub(super) fn weight(&self) -> usize {
+        self.tail.len().min(WEIGHT_MAX)
     }
 
     pub(super) fn is_boxed(&self) -> bool {
@@ -129,11 +139,13 @@ impl BoxedTail {
         unsafe { place.write_unaligned(self) }
     }
 
-    fn read(place: &[u8]) -> Self {
+    /// # Safety
+    ///
+    /// `write` has filled the place, and pointers in it have been kept whole since.
+    unsafe fn read(place: &[u8]) -> Self {
         assert_eq!(place.len(), size_of::<Self>(), "the place of a boxed tail is as long as one");
         let place = NonNull::from(place).cast::<Self>();
-        // SAFETY: the place is as long as `Self`, by the assertion, and its kind says that `write`
-        // has filled it; bytes are only moved since by copies that keep pointers whole.
+        // SAFETY: the place is as long as `Self`, by the assertion, and filled by `write`.
         unsafe { place.read_unaligned() }
     }
 }
@@ -224,6 +236,11 @@ impl<'a> Suffixes<'a> {
         head.len() + tail.len()
     }
 
+    /// How many bytes the tail has, or [`WEIGHT_MAX`] if there are more.
+    pub(super) fn weight(&self, index: usize) -> usize {
+        self.tail(index).len().min(WEIGHT_MAX)
+    }
+
     /// Appends the suffix to `key`.
     #[inline]
     pub(in crate::trie) fn push(&self, index: usize, key: &mut KeyBuffer) {
@@ -281,7 +298,8 @@ impl<'a> Suffixes<'a> {
     /// The entry isn't looked at afterwards; nor is a copy of it that was moved elsewhere.
     pub(super) unsafe fn free_box(&self, index: usize) {
         if self.kind(index) == IN_BOX {
-            let boxed = BoxedTail::read(self.tail_in_page(index));
+            // SAFETY: the kind says so; tails are only moved by copies that keep pointers whole.
+            let boxed = unsafe { BoxedTail::read(self.tail_in_page(index)) };
             let bytes = NonNull::slice_from_raw_parts(boxed.bytes, boxed.len);
             // SAFETY: this is what `BoxedTail::new` leaked, and nobody else will free it.
             drop(unsafe { Box::from_raw(bytes.as_ptr()) });
@@ -310,7 +328,8 @@ impl<'a> Suffixes<'a> {
         if self.kind(index) != IN_BOX {
             return tail;
         }
-        let boxed = BoxedTail::read(tail);
+        // SAFETY: the kind says so; tails are only moved by copies that keep pointers whole.
+        let boxed = unsafe { BoxedTail::read(tail) };
         let bytes = NonNull::slice_from_raw_parts(boxed.bytes, boxed.len);
         // SAFETY: the box is alive for as long as the page has the entry, and isn't changed.
         unsafe { bytes.as_ref() }

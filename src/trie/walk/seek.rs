@@ -85,7 +85,7 @@ impl<R: Run<Value = T>, C: Seek<Run = R, Value = T>, T> Walk<R, C, T> {
                     match children.first().map(|child| Child::of(child, rest)) {
                         Some(Child::Open) => {
                             let child = children.next();
-                            self.put_back_children_front(children);
+                            self.push_front_children(children);
                             if let Some(child) = child {
                                 let opened = C::open(child, &mut self.front.key);
                                 self.put_front(opened);
@@ -93,9 +93,9 @@ impl<R: Run<Value = T>, C: Seek<Run = R, Value = T>, T> Walk<R, C, T> {
                         }
                         Some(Child::IsSmaller) => {
                             children.skip_first();
-                            return self.put_back_children_front(children);
+                            return self.push_front_children(children);
                         }
-                        Some(Child::IsGreater) => return self.put_back_children_front(children),
+                        Some(Child::IsGreater) => return self.push_front_children(children),
                         None => return,
                     }
                 }
@@ -134,15 +134,15 @@ impl<R: Run<Value = T>, C: Seek<Run = R, Value = T>, T> Walk<R, C, T> {
                     match children.last().map(|child| Child::of(child, rest)) {
                         Some(Child::Open) => {
                             let child = children.next_back();
-                            self.put_back_children_back(children);
+                            self.push_back_children(children);
                             if let Some(child) = child {
                                 self.open_back(child);
                             }
                         }
-                        Some(Child::IsSmaller) => return self.put_back_children_back(children),
+                        Some(Child::IsSmaller) => return self.push_back_children(children),
                         Some(Child::IsGreater) => {
                             children.skip_last();
-                            return self.put_back_children_back(children);
+                            return self.push_back_children(children);
                         }
                         None => {}
                     }
