@@ -50,7 +50,7 @@ mod tests {
             for step in [1, 5] {
                 let mut separators: Vec<u8> = (0..len).map(|i| i * step).collect();
                 separators.resize(separators.len().next_multiple_of(16), 0);
-                for byte in 0..=255 {
+                for byte in (0..=255).step_by(if cfg!(miri) { 51 } else { 1 }) {
                     let expected = portable_rank_of_separator(&separators, len.into(), byte);
                     assert_eq!(rank_of_separator(&separators, len.into(), byte), expected);
                 }

@@ -131,6 +131,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "it touches no memory")]
     fn no_area_of_an_inner_node_overlaps_another() {
         assert_eq!(size_of::<Header>(), 16);
         assert_eq!(size_of::<Node<u64>>(), 8);

@@ -54,7 +54,10 @@ mod tests {
                 heads[len - 1] = i32::MAX;
             }
             heads.resize(len.next_multiple_of(4), i32::MIN);
-            for head in (-60..140).chain([i32::MIN, i32::MAX, i32::MIN + 1, i32::MAX - 1]) {
+            let step = if cfg!(miri) { 41 } else { 1 };
+            for head in
+                (-60..140).step_by(step).chain([i32::MIN, i32::MAX, i32::MIN + 1, i32::MAX - 1])
+            {
                 let expected = portable_rank_of_head(&heads, len, head);
                 assert_eq!(rank_of_head(&heads, len, head), expected, "{head} in {heads:?}");
             }

@@ -118,6 +118,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "it touches no memory")]
     fn no_area_of_a_page_overlaps_another() {
         assert_eq!(size_of::<Header>(), 8);
         lies_apart::<u64>();
