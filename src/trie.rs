@@ -1,7 +1,7 @@
 //! An ordered map from byte strings, with queries by prefix.
 //!
 //! [`Trie`] has the names and the behaviour of std's [`BTreeMap`](std::collections::BTreeMap), for
-//! keys that are bytes: text, paths, ids, numbers in big-endian. It keeps what keys have in common
+//! keys that are bytes: text, paths, ids, numbers in big-endian. It keeps most of what keys have in common
 //! once, so that it also answers what a tree of whole keys can't answer directly: all keys that begin
 //! with a prefix ([`Trie::prefix`], [`Trie::remove_prefix`]), and all keys that another key begins
 //! with ([`Trie::longest_prefix`], [`Trie::prefixes`]).

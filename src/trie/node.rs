@@ -39,11 +39,10 @@ pub(super) struct CloneSlot<V> {
 }
 
 impl<V> CloneSlot<V> {
-    pub(super) const fn new(clone: Option<CloneFn<V>>) -> Self {
-        // A function pointer can't be cast in a constant; a transmutation can.
-        // SAFETY: an optional function pointer has the representation of a nullable pointer.
-        let function = unsafe { mem::transmute::<Option<CloneFn<V>>, *mut ()>(clone) };
-        Self { function: AtomicPtr::new(function), stores: PhantomData }
+    fn new(clone: Option<CloneFn<V>>) -> Self {
+        let slot = Self { function: AtomicPtr::default(), stores: PhantomData };
+        slot.set(clone);
+        slot
     }
 
     /// Stores a function. Whoever reads it got hold of a snapshot that was made after that, so no
@@ -305,7 +304,7 @@ pub(super) enum RootKind<'a, V> {
     Tree(&'a Tree<V>),
 }
 
-/// A handle, to be written to. Its page may be shared; see [`RootPage::make_unique`].
+/// A handle, to be written to. Its page may be shared; see [`Page::make_root_unique`].
 pub(super) enum RootKindMut<'a, V> {
     Empty,
     Page(&'a mut Page<V>),
