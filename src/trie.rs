@@ -1,8 +1,8 @@
 //! An ordered map from byte strings, with queries by prefix.
 //!
 //! [`Trie`] has the names and the behaviour of std's [`BTreeMap`](std::collections::BTreeMap), for
-//! keys that are bytes: text, paths, ids, numbers in big-endian. It keeps most of what keys have in common
-//! once, so that it also answers what a tree of whole keys can't answer directly: all keys that begin
+//! keys that are bytes: text, paths, ids, numbers in big-endian. It keeps most of what keys have in
+//! common once, so that it also answers what a tree of whole keys can't answer directly: all keys that begin
 //! with a prefix ([`Trie::prefix`], [`Trie::remove_prefix`]), and all keys that another key begins
 //! with ([`Trie::longest_prefix`], [`Trie::prefixes`]).
 //!
@@ -52,15 +52,16 @@
 //!
 //! **O(k)** below means proportional to the bytes of the key; the searches in the nodes on its way come
 //! to that, too. A trie is one pointer. An empty one has no memory of its own, one of a page has one
-//! block. `docs/PERFORMANCE.md` in the repository has times and bytes beside those of other maps.
+//! block, and one more for each key of more than 259 bytes. `docs/PERFORMANCE.md` in the repository has times and bytes beside those of other maps.
 //!
-//! A trie that no snapshot was taken of pays nothing for them but 8 bytes if it is a page, and a look at
-//! a counter in each node that it writes to.
+//! A trie that no snapshot was taken of pays for them with 8 bytes, with 4 in each node, and with a look
+//! at these in each node that it writes to.
 //!
 //! # Caveats
 //!
 //! - Keys that differ at very many places, as paths of files do, make a deep trie: each byte at which
 //!   many of them part is a node on the way of the others.
+//! - A key that leaves a label in its middle splits it, which copies the label, however long it is.
 //! - A key has less than 4 GiB; inserting a longer one panics.
 //! - A trie of references must be declared after what it refers to: as with any collection that
 //!   isn't std's own, its drop counts as a use of its values.
@@ -462,7 +463,7 @@ impl<V> Trie<V> {
         IntoKeys { walk: self.into_walk() }
     }
 
-    /// Iterates over the values in the order of their keys. Copies no keys; a whole iteration takes
+    /// Iterates over the values in the order of their keys. Allocates no keys; a whole iteration takes
     /// **O(n)** for the bytes of the trie.
     ///
     /// # Examples

@@ -66,8 +66,8 @@ impl<'a, V> Cursor<'a, V> {
 }
 
 impl<'a, V> Cursor<'a, V> {
-    /// Calls `f` with each entry that is left, in key order. Takes as long as so many calls of
-    /// [`next`](Self::next) or, for what it needn't ask at each step, half as long.
+    /// Calls `f` with each entry that is left, in key order. Faster than as many calls of
+    /// [`next`](Self::next), which have to find out each time where they stopped.
     ///
     /// # Examples
     ///

@@ -2,24 +2,18 @@
 
 use super::inner::Inner;
 use super::node::{CloneFn, IntoKind, IntoRootKind, Kind, KindMut, Node, Root, RootKind, Tree};
+use super::page::Page;
 use super::place::{collapse, tidy, unite};
 use std::mem;
+use std::ops::Range;
 
 /// Removes what begins with `prefix`, and returns it.
 pub(super) fn remove_prefix<V>(root: &mut Root<V>, prefix: &[u8]) -> Root<V> {
     match root.kind() {
         RootKind::Empty => Root::empty(),
-        RootKind::Page(_) => {
-            let clone = root.clone_fn();
-            let page = root.page_mut();
-            page.make_root_unique();
+        RootKind::Page(page) => {
             let range = page.suffixes().prefixed(prefix);
-            let removed = page.extract(range, 0, &[]);
-            page.fit();
-            if page.len() == 0 {
-                *root = Root::empty();
-            }
-            Root::of_node(removed.into(), clone)
+            remove_from_page(root, range)
         }
         RootKind::Tree(tree) => {
             if let Kind::Inner(inner) = tree.node.kind()
@@ -36,6 +30,22 @@ pub(super) fn remove_prefix<V>(root: &mut Root<V>, prefix: &[u8]) -> Root<V> {
             removed
         }
     }
+}
+
+/// Removes entries of the page that is the whole trie.
+fn remove_from_page<V>(root: &mut Root<V>, range: Range<usize>) -> Root<V> {
+    if range.is_empty() {
+        return Root::empty();
+    }
+    let clone = root.clone_fn();
+    let page = root.page_mut();
+    page.make_root_unique();
+    let removed = page.extract(range, 0, &[]);
+    page.fit();
+    if page.len() == 0 {
+        *root = Root::empty();
+    }
+    Root::of_node(removed.into(), clone)
 }
 
 /// Removes what begins with `prefix` from below `node`, not all of which does.
@@ -114,17 +124,10 @@ fn prune<V>(mut node: &mut Node<V>, prefix: &[u8]) {
 pub(super) fn split_off<V>(root: &mut Root<V>, key: &[u8]) -> Root<V> {
     match root.kind() {
         RootKind::Empty => Root::empty(),
-        RootKind::Page(_) => {
-            let clone = root.clone_fn();
-            let page = root.page_mut();
-            page.make_root_unique();
+        RootKind::Page(page) => {
             let (Ok(index) | Err(index)) = page.find(key);
-            let removed = page.extract(index..page.len(), 0, &[]);
-            page.fit();
-            if page.len() == 0 {
-                *root = Root::empty();
-            }
-            Root::of_node(removed.into(), clone)
+            let range = index..page.len();
+            remove_from_page(root, range)
         }
         RootKind::Tree(_) => {
             let Tree { clone, node, .. } = root.tree_mut();
@@ -168,7 +171,7 @@ fn cut<V>(mut node: Node<V>, key: &[u8]) -> (Option<Node<V>>, Option<Node<V>>) {
                 let (Ok(index) | Err(index)) = page.find(rest);
                 let upper = page.extract(index..page.len(), 0, &[]);
                 page.fit();
-                let some = |page: super::page::Page<V>| (page.len() > 0).then(|| page.into());
+                let some = |page: Page<V>| (page.len() > 0).then(|| page.into());
                 break (some(page), some(upper));
             }
             IntoKind::Inner(mut inner) => {

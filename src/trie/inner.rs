@@ -25,11 +25,10 @@ pub(super) use children::{
     Children, ChildrenMut, IntoChildren, NodeMut, Opened, OwnedNode, Seek, SharedChildren,
 };
 
-use super::node::{CloneFn, IntoKind, Node, TAG};
-use super::page::{add_owner, remove_owner};
+use super::node::{Block, CloneFn, IntoKind, Node, TAG, add_owner, remove_owner};
 use search::rank_of_separator;
 use shape::{Header, INDEX, Shape};
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{alloc_zeroed, handle_alloc_error};
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 use std::slice;
@@ -526,20 +525,12 @@ impl<V> Inner<V> {
 
     /// Drops the node, but moves its children to `pending` if it was their last owner.
     fn dismantle(self, pending: &mut Vec<Node<V>>) {
-        /// Frees the block, also if the value's drop panics.
-        struct Block(NonNull<u8>, Layout);
-        impl Drop for Block {
-            fn drop(&mut self) {
-                // SAFETY: the block was allocated with this layout, and its last owner is gone.
-                unsafe { dealloc(self.0.as_ptr(), self.1) }
-            }
-        }
-
         let node = std::mem::ManuallyDrop::new(self);
         if !remove_owner(&node.header().refs) {
             return;
         }
-        let _block = Block(node.block(), node.shape().layout::<V>());
+        // SAFETY: the block was allocated with this layout, and its last owner is gone.
+        let _block = unsafe { Block::new(node.block(), node.shape().layout::<V>()) };
         for index in 0..node.len() {
             // SAFETY: there is such a child.
             let child = unsafe { node.child_slots().add(index) };

@@ -21,11 +21,12 @@
 
 use super::inner::Inner;
 use super::page::Page;
+use std::alloc::{Layout, dealloc};
 use std::marker::PhantomData;
 use std::mem::{self, ManuallyDrop};
 use std::ptr::{self, NonNull};
-use std::sync::atomic::AtomicPtr;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicPtr, AtomicU32, fence};
 
 /// Clones a value of a node that is shared.
 pub(super) type CloneFn<V> = fn(&V) -> V;
@@ -278,6 +279,61 @@ const INNER_LINES: usize = 2;
 
 /// How many lines of 64 bytes most pages of small values have.
 pub(super) const PAGE_LINES: usize = 7;
+
+/// How many owners a node may have. Half of what the counter holds, as in std's `Arc`, so that
+/// threads that pass the limit at the same time don't overflow it before they notice.
+const OWNERS_MAX: u32 = u32::MAX / 2;
+
+/// Counts another owner of a node.
+///
+/// # Panics
+///
+/// Panics if there are too many.
+pub(super) fn add_owner(refs: &AtomicU32) {
+    // The counter is only read by somebody who has the node, and so got it by way of this one: no
+    // order is needed.
+    let is_one_too_many = refs.fetch_add(1, Relaxed) >= OWNERS_MAX;
+    if is_one_too_many {
+        refs.fetch_sub(1, Relaxed);
+    }
+    assert!(!is_one_too_many, "a node has no more than {OWNERS_MAX} owners");
+}
+
+/// Takes an owner of a node away, and says whether it was the last one, who sees all that the others
+/// did and now drops the node.
+#[inline]
+pub(super) fn remove_owner(refs: &AtomicU32) -> bool {
+    if refs.load(Acquire) == 1 {
+        return true;
+    }
+    if refs.fetch_sub(1, Release) != 1 {
+        return false;
+    }
+    fence(Acquire);
+    true
+}
+
+/// A block of memory that is freed when this is dropped, also if what is in it panics in its drop.
+pub(super) struct Block {
+    start: NonNull<u8>,
+    layout: Layout,
+}
+
+impl Block {
+    /// # Safety
+    ///
+    /// The block was allocated with this layout, and nobody else frees it or looks at it afterwards.
+    pub(super) unsafe fn new(start: NonNull<u8>, layout: Layout) -> Self {
+        Self { start, layout }
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        // SAFETY: `new` asks for it.
+        unsafe { dealloc(self.start.as_ptr(), self.layout) }
+    }
+}
 
 /// A trie that is larger than a page, or was.
 pub(super) struct Tree<V> {

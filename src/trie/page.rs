@@ -22,26 +22,21 @@ pub(super) use run::{Entries, EntriesMut, IntoEntries, Run};
 pub(super) use suffix::{Suffixes, common_prefix_len};
 
 use super::key::KeyBuffer;
-use super::node::{CloneFn, CloneSlot, PAGE_LINES, prefetch};
-use search::rank_of_head;
+use super::node::{Block, CloneFn, CloneSlot, PAGE_LINES, add_owner, prefetch, remove_owner};
 use shape::{BOXED, Header, ROOT, Shape, TAILS_MASK};
-use std::alloc::{alloc, dealloc, handle_alloc_error};
+use std::alloc::{alloc, handle_alloc_error};
 use std::marker::PhantomData;
 use std::mem;
 use std::ops::Range;
 use std::ptr::{self, NonNull};
 use std::slice;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicU32, fence};
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Acquire;
 use suffix::{Suffix, offset, shifted};
 
 /// A page takes no more tails than this if it has other entries, so that what an insertion moves
 /// stays small, and the page's lines few.
 const TAIL_BYTES_MAX: usize = 1024;
-
-/// How many owners a node may have. Half of what the counter holds, as in std's `Arc`, so that
-/// threads that pass the limit at the same time don't overflow it before they notice.
-const OWNERS_MAX: u32 = u32::MAX / 2;
 
 /// A page, or one of its owners if it is shared. What it owns is dropped with its last owner.
 #[repr(transparent)]
@@ -188,16 +183,7 @@ impl<V> Page<V> {
     /// Which entry has the suffix, or before which it belongs.
     #[inline]
     pub(super) fn find(&self, suffix: &[u8]) -> Result<usize, usize> {
-        // As `Suffixes::find`, but looks at nothing else before the heads say that it may be there.
-        let suffix = Suffix::new(suffix);
-        let (shape, len) = (self.shape(), self.len());
-        // SAFETY: the heads begin here, and are at least this many up to the values, initialised.
-        let heads = unsafe { self.area(shape.heads(), len.next_multiple_of(Shape::LANES)) };
-        let first = rank_of_head(heads, len, suffix.head);
-        if first == len || heads[first] != suffix.head {
-            return Err(first);
-        }
-        self.suffixes().find_from(first, &suffix)
+        self.suffixes().find(suffix)
     }
 
     /// The value at `suffix`.
@@ -308,12 +294,12 @@ impl<V> Page<V> {
         value
     }
 
-    /// Moves the entries in `range` to a new page, without the first `skip` bytes of their suffixes,
-    /// and with `prefix` before what is left of them. The block doesn't shrink.
+    /// Moves the entries in `range` to a new page, with `prefix` before their suffixes, and then without
+    /// the first `skip` bytes. The block doesn't shrink.
     ///
     /// # Panics
     ///
-    /// Panics if one of the suffixes is shorter than `skip`.
+    /// Panics if there are fewer bytes to skip.
     pub(super) fn extract(&mut self, range: Range<usize>, skip: usize, prefix: &[u8]) -> Self {
         self.assert_unique();
         let suffixes = self.suffixes();
@@ -324,26 +310,21 @@ impl<V> Page<V> {
             // SAFETY: they are forgotten below.
             unsafe { page.append_moved(self, range.clone()) };
         } else {
-            let mut bytes = KeyBuffer::new();
-            let mut suffix = KeyBuffer::new();
-            let mut changed = |index| {
-                bytes.clear();
-                suffixes.push(index, &mut bytes);
-                suffix.clear();
-                suffix.push(prefix);
-                suffix.push(&bytes[skip..]);
-                suffix.to_vec()
-            };
-            let tails = range.clone().map(|index| tail_bytes_of(&changed(index))).sum();
+            let mut key = KeyBuffer::new();
+            key.push(prefix);
+            let mut tails = 0;
+            suffixes.for_each(range.clone(), &mut key, prefix.len(), |_, key| {
+                tails += tail_bytes_of(&key[skip..]);
+            });
             page = Self::new(range.len(), tails, false);
-            for index in range.clone() {
+            suffixes.for_each(range.clone(), &mut key, prefix.len(), |index, key| {
                 // SAFETY: there is such a value.
                 let value = unsafe { self.value_slots().add(index) };
                 // SAFETY: it is initialised, and forgotten by `close`.
-                page.push(&changed(index), unsafe { value.read() });
+                page.push(&key[skip..], unsafe { value.read() });
                 // SAFETY: `close` forgets the entry, whose tail the new page has a copy of.
                 unsafe { suffixes.free_box(index) };
-            }
+            });
         }
         self.close(range);
         page
@@ -564,19 +545,11 @@ impl<V> Page<V> {
 
 impl<V> Drop for Page<V> {
     fn drop(&mut self) {
-        /// Frees the block, also if a value's drop panics.
-        struct Block(NonNull<u8>, std::alloc::Layout);
-        impl Drop for Block {
-            fn drop(&mut self) {
-                // SAFETY: the block was allocated with this layout, and its last owner is gone.
-                unsafe { dealloc(self.0.as_ptr(), self.1) }
-            }
-        }
-
         if !remove_owner(&self.header().refs) {
             return;
         }
-        let _block = Block(self.block.cast(), self.shape().layout::<V>());
+        // SAFETY: the block was allocated with this layout, and its last owner is gone.
+        let _block = unsafe { Block::new(self.block.cast(), self.shape().layout::<V>()) };
         if self.header().tails & BOXED != 0 {
             for index in 0..self.len() {
                 // SAFETY: nobody looks at the entry any more.
@@ -589,35 +562,6 @@ impl<V> Drop for Page<V> {
             unsafe { values.drop_in_place() };
         }
     }
-}
-
-/// Counts another owner of a node.
-///
-/// # Panics
-///
-/// Panics if there are too many.
-pub(super) fn add_owner(refs: &AtomicU32) {
-    // The counter is only read by somebody who has the node, and so got it by way of this one: no
-    // order is needed.
-    let is_one_too_many = refs.fetch_add(1, Relaxed) >= OWNERS_MAX;
-    if is_one_too_many {
-        refs.fetch_sub(1, Relaxed);
-    }
-    assert!(!is_one_too_many, "a node has no more than {OWNERS_MAX} owners");
-}
-
-/// Takes an owner of a node away, and says whether it was the last one, who sees all that the others
-/// did and now drops the node.
-#[inline]
-pub(super) fn remove_owner(refs: &AtomicU32) -> bool {
-    if refs.load(Acquire) == 1 {
-        return true;
-    }
-    if refs.fetch_sub(1, Release) != 1 {
-        return false;
-    }
-    fence(Acquire);
-    true
 }
 
 /// How many bytes of a page's tails the suffix takes.

@@ -4,7 +4,9 @@
 
 use super::inner::Inner;
 use super::key::KeyBuffer;
-use super::node::{CloneFn, CloneSlot, IntoRootKind, Kind, KindMut, Node, Root, RootKind, Tree};
+use super::node::{
+    CloneFn, CloneSlot, IntoKind, IntoRootKind, Kind, KindMut, Node, Root, RootKind, Tree,
+};
 use super::page::{Page, common_prefix_len};
 use std::mem;
 
@@ -451,7 +453,7 @@ fn are_small<V>(inner: &Inner<V>, child: usize) -> bool {
 }
 
 fn join<V>(inner: &mut Inner<V>, child: usize) {
-    if let super::node::IntoKind::Page(right) = inner.remove(child + 1).into_kind() {
+    if let IntoKind::Page(right) = inner.remove(child + 1).into_kind() {
         inner.children_mut()[child].page_mut().join(right);
     }
 }

@@ -43,23 +43,40 @@ pub(in crate::trie) trait Seek: Children {
     /// The type of the values in the nodes.
     type Stored;
 
-    /// Leaves out the children whose keys are all smaller than those with this next byte.
-    fn skip_below(&mut self, byte: u8);
-
-    /// Leaves out the children whose keys are all greater than those with this next byte.
-    fn skip_above(&mut self, byte: u8);
-
-    /// Leaves out the first child.
-    fn skip_first(&mut self);
-
-    /// Leaves out the last child.
-    fn skip_last(&mut self);
+    /// The node whose children these are, and which of them are left.
+    fn left(&mut self) -> (&Inner<Self::Stored>, &mut Range<usize>);
 
     /// The first child that is left.
     fn first(&self) -> Option<&Node<Self::Stored>>;
 
     /// The last child that is left.
     fn last(&self) -> Option<&Node<Self::Stored>>;
+
+    /// Leaves out the children whose keys are all smaller than those with this next byte.
+    fn skip_below(&mut self, byte: u8) {
+        let (inner, left) = self.left();
+        if left.start < left.end {
+            left.start = left.start.max(inner.find(byte)).min(left.end);
+        }
+    }
+
+    /// Leaves out the children whose keys are all greater than those with this next byte.
+    fn skip_above(&mut self, byte: u8) {
+        let (inner, left) = self.left();
+        if left.start < left.end {
+            left.end = left.end.min(inner.find(byte) + 1).max(left.start);
+        }
+    }
+
+    /// Leaves out the first child.
+    fn skip_first(&mut self) {
+        self.left().1.next();
+    }
+
+    /// Leaves out the last child.
+    fn skip_last(&mut self) {
+        self.left().1.next_back();
+    }
 }
 
 /// Shared children.
@@ -111,20 +128,8 @@ impl<'a, V> Children for SharedChildren<'a, V> {
 impl<V> Seek for SharedChildren<'_, V> {
     type Stored = V;
 
-    fn skip_below(&mut self, byte: u8) {
-        skip_below(self.inner, &mut self.left, byte);
-    }
-
-    fn skip_above(&mut self, byte: u8) {
-        skip_above(self.inner, &mut self.left, byte);
-    }
-
-    fn skip_first(&mut self) {
-        self.left.next();
-    }
-
-    fn skip_last(&mut self) {
-        self.left.next_back();
+    fn left(&mut self) -> (&Inner<V>, &mut Range<usize>) {
+        (self.inner, &mut self.left)
     }
 
     fn first(&self) -> Option<&Node<V>> {
@@ -235,20 +240,8 @@ impl<'a, V> Children for ChildrenMut<'a, V> {
 impl<V> Seek for ChildrenMut<'_, V> {
     type Stored = V;
 
-    fn skip_below(&mut self, byte: u8) {
-        skip_below(self.inner, &mut self.left, byte);
-    }
-
-    fn skip_above(&mut self, byte: u8) {
-        skip_above(self.inner, &mut self.left, byte);
-    }
-
-    fn skip_first(&mut self) {
-        self.left.next();
-    }
-
-    fn skip_last(&mut self) {
-        self.left.next_back();
+    fn left(&mut self) -> (&Inner<V>, &mut Range<usize>) {
+        (self.inner, &mut self.left)
     }
 
     fn first(&self) -> Option<&Node<V>> {
@@ -312,17 +305,5 @@ impl<V> Children for IntoChildren<V> {
                 Opened::Inner(value, Self { children: children.into_iter(), clone })
             }
         }
-    }
-}
-
-fn skip_below<V>(inner: &Inner<V>, left: &mut Range<usize>, byte: u8) {
-    if left.start < left.end {
-        left.start = left.start.max(inner.find(byte)).min(left.end);
-    }
-}
-
-fn skip_above<V>(inner: &Inner<V>, left: &mut Range<usize>, byte: u8) {
-    if left.start < left.end {
-        left.end = left.end.min(inner.find(byte) + 1).max(left.start);
     }
 }

@@ -166,21 +166,20 @@ impl<'a> Suffixes<'a> {
     }
 
     /// Which of the suffixes is `bytes`, or before which of them it belongs.
+    #[inline]
     pub(in crate::trie) fn find(&self, bytes: &[u8]) -> Result<usize, usize> {
         let suffix = Suffix::new(bytes);
         let first = rank_of_head(self.heads, self.len, suffix.head);
-        self.find_from(first, &suffix)
-    }
-
-    /// As [`find`](Self::find), when `first` suffixes are known to have smaller heads.
-    #[inline]
-    pub(super) fn find_from(&self, first: usize, suffix: &Suffix<'_>) -> Result<usize, usize> {
-        let heads = &self.heads[..self.len];
-        if heads.get(first) != Some(&suffix.head) {
+        if first == self.len || self.heads[first] != suffix.head {
             return Err(first);
         }
-        let alike = heads[first..].iter().take_while(|&&head| head == suffix.head).count();
-        let (mut low, mut high) = (first, first + alike);
+        self.find_alike(first, &suffix)
+    }
+
+    /// As [`find`](Self::find), among the suffixes from `first` on that have this head.
+    fn find_alike(&self, first: usize, suffix: &Suffix<'_>) -> Result<usize, usize> {
+        let alike = self.heads[first..self.len].iter().take_while(|&&head| head == suffix.head);
+        let (mut low, mut high) = (first, first + alike.count());
         while low < high {
             let middle = usize::midpoint(low, high);
             match self.compare(middle, suffix) {
