@@ -55,6 +55,7 @@
 
 #[cfg(feature = "generator")]
 pub mod generator;
+pub mod log;
 pub mod parser;
 #[cfg(feature = "cluster")]
 pub mod replication;

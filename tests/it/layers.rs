@@ -21,7 +21,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
     ("generator", &[]),
     ("value", &["trie"]),
     ("parser", &["value", "trie"]),
-    ("store", &["parser", "value", "trie"]),
+    ("store", &["log", "parser", "value", "trie"]),
     ("replication", &["trie", "log", "transport", "generator", "value", "parser", "store"]),
 ];
 
