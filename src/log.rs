@@ -14,7 +14,7 @@ mod snapshot;
 pub use core::{Batch, Committer, Log, LogOptions, LogReader, LogStats, REGISTERS, Recovered};
 pub use directory::Directory;
 pub use disk::{Disk, DiskFile};
-pub use memory_disk::MemoryDisk;
+pub use memory_disk::{Fault, MemoryDisk};
 pub use snapshot::{SnapshotReader, SnapshotWriter};
 
 /// Why a log, a snapshot or their directory could not be opened, read or written.
@@ -79,6 +79,19 @@ pub enum LogError {
         /// The limit, in bytes.
         limit: usize,
     },
+}
+
+impl LogError {
+    /// The error of an operation on a file that the system refused.
+    pub(crate) fn io(operation: &'static str, file: impl Into<String>, source: io::Error) -> Self {
+        let (file, source) = (file.into(), Arc::new(source));
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::Full { file, source }
+            }
+            _ => Self::Io { operation, file, source },
+        }
+    }
 }
 
 /// How damage is seen.
