@@ -15,7 +15,7 @@ pub use core::{Batch, Committer, Log, LogOptions, LogReader, LogStats, REGISTERS
 pub use directory::Directory;
 pub use disk::{Disk, DiskFile};
 pub use memory_disk::{Fault, MemoryDisk};
-pub use snapshot::{SnapshotReader, SnapshotWriter};
+pub use snapshot::{FileReader, FileWriter, SnapshotReader, SnapshotWriter, install};
 
 /// Why a log, a snapshot or their directory could not be opened, read or written.
 #[derive(Debug, Clone, Error)]
