@@ -52,7 +52,7 @@ pub use memory_disk::{Fault, MemoryDisk};
 pub use reader::LogReader;
 use record::Kind;
 pub use recovery::Recovered;
-pub use snapshot::{SnapshotReader, SnapshotWriter};
+pub use snapshot::{FileReader, FileWriter, SnapshotReader, SnapshotWriter, install};
 pub use thread::{Committer, Log};
 pub use writer::{Batch, LogOptions, LogStats, RECORD_BYTES_MAX, WhenFull};
 
