@@ -63,7 +63,7 @@ pub enum Reply {
 /// Why a command was refused. The store is as it was before.
 #[derive(Debug, Clone, PartialEq, Error, Serialize, Deserialize)]
 #[non_exhaustive]
-pub enum StoreError {
+pub enum CommandError {
     /// The key has no bytes. Give the record a key.
     #[error("the key is empty")]
     EmptyKey,
@@ -106,11 +106,11 @@ impl std::fmt::Display for Found {
 ///
 /// # Errors
 ///
-/// [`StoreError::EmptyKey`] or [`StoreError::KeyTooLong`].
-pub fn check_key(key: &str) -> Result<(), StoreError> {
+/// [`CommandError::EmptyKey`] or [`CommandError::KeyTooLong`].
+pub fn check_key(key: &str) -> Result<(), CommandError> {
     match key.len() {
-        0 => Err(StoreError::EmptyKey),
-        len if len > KEY_BYTES_MAX => Err(StoreError::KeyTooLong { len, limit: KEY_BYTES_MAX }),
+        0 => Err(CommandError::EmptyKey),
+        len if len > KEY_BYTES_MAX => Err(CommandError::KeyTooLong { len, limit: KEY_BYTES_MAX }),
         _ => Ok(()),
     }
 }
@@ -119,12 +119,12 @@ pub fn check_key(key: &str) -> Result<(), StoreError> {
 ///
 /// # Errors
 ///
-/// [`StoreError::NotAMap`] or [`StoreError::Value`].
-pub fn check_value(value: &Value) -> Result<(), StoreError> {
+/// [`CommandError::NotAMap`] or [`CommandError::Value`].
+pub fn check_value(value: &Value) -> Result<(), CommandError> {
     if !matches!(value, Value::Map(_)) {
-        return Err(StoreError::NotAMap);
+        return Err(CommandError::NotAMap);
     }
-    value.check().map_err(StoreError::Value)
+    value.check().map_err(CommandError::Value)
 }
 
 /// Documents by key, in this process. `Send + Sync`: threads share it by reference.
@@ -188,8 +188,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] for a key or value that cannot be stored; the store is as it was.
-    pub fn put(&self, key: &str, value: Value) -> Result<Put, StoreError> {
+    /// [`CommandError`] for a key or value that cannot be stored; the store is as it was.
+    pub fn put(&self, key: &str, value: Value) -> Result<Put, CommandError> {
         self.put_if(key, value, Condition::Always)
     }
 
@@ -197,21 +197,26 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Conflict`] if the condition does not hold, else as [`Store::put`].
+    /// [`CommandError::Conflict`] if the condition does not hold, else as [`Store::put`].
     ///
     /// # Examples
     ///
     /// ```
-    /// use triekv::{Condition, Store, StoreError, value};
+    /// use triekv::{Condition, Store, CommandError, value};
     ///
     /// let store = Store::in_memory();
     /// let first = store.put_if("a", value!({ "n": 1 }), Condition::IfAbsent)?;
     /// store.put_if("a", value!({ "n": 2 }), Condition::IfVersion(first.version))?;
     /// let late = store.put_if("a", value!({ "n": 3 }), Condition::IfVersion(first.version));
-    /// assert!(matches!(late, Err(StoreError::Conflict { found: Some(2), .. })));
-    /// # Ok::<(), StoreError>(())
+    /// assert!(matches!(late, Err(CommandError::Conflict { found: Some(2), .. })));
+    /// # Ok::<(), CommandError>(())
     /// ```
-    pub fn put_if(&self, key: &str, value: Value, condition: Condition) -> Result<Put, StoreError> {
+    pub fn put_if(
+        &self,
+        key: &str,
+        value: Value,
+        condition: Condition,
+    ) -> Result<Put, CommandError> {
         check_value(&value)?;
         self.write().put_checked(key, value, condition)
     }
@@ -226,8 +231,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the command is refused; the store is as it was.
-    pub fn apply(&self, command: Command) -> Result<Reply, StoreError> {
+    /// [`CommandError`] if the command is refused; the store is as it was.
+    pub fn apply(&self, command: Command) -> Result<Reply, CommandError> {
         self.write().apply(command)
     }
 
@@ -262,7 +267,7 @@ impl Store {
     /// store.put("a", value!({ "n": 2 }))?;
     /// assert_eq!(before.get("a").map(|record| record.version), Some(1));
     /// assert_eq!(store.get("a").map(|record| record.version), Some(2));
-    /// # Ok::<(), triekv::StoreError>(())
+    /// # Ok::<(), triekv::CommandError>(())
     /// ```
     pub fn snapshot(&self) -> Documents {
         self.read().clone()

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::parser::{Command, Condition};
-use crate::store::{Put, Record, Reply, StoreError, check_key, check_value};
+use crate::store::{CommandError, Put, Record, Reply, check_key, check_value};
 use crate::trie::Trie;
 use crate::value::{Path, Value};
 
@@ -46,13 +46,13 @@ impl Documents {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]; nothing has changed then.
+    /// [`CommandError`]; nothing has changed then.
     pub fn put(
         &mut self,
         key: &str,
         value: Value,
         condition: Condition,
-    ) -> Result<Put, StoreError> {
+    ) -> Result<Put, CommandError> {
         check_value(&value)?;
         self.put_checked(key, value, condition)
     }
@@ -63,12 +63,12 @@ impl Documents {
         key: &str,
         value: Value,
         condition: Condition,
-    ) -> Result<Put, StoreError> {
+    ) -> Result<Put, CommandError> {
         check_key(key)?;
         if condition != Condition::Always {
             let found = self.get(key).map(|record| record.version);
             if !holds(condition, found) {
-                return Err(StoreError::Conflict { condition, found });
+                return Err(CommandError::Conflict { condition, found });
             }
         }
         let version = self.version + 1;
@@ -88,8 +88,8 @@ impl Documents {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the command is refused; nothing has changed then.
-    pub fn apply(&mut self, command: Command) -> Result<Reply, StoreError> {
+    /// [`CommandError`] if the command is refused; nothing has changed then.
+    pub fn apply(&mut self, command: Command) -> Result<Reply, CommandError> {
         Ok(match command {
             Command::Get { key } => Reply::Record(self.get(&key).cloned()),
             Command::Query { path } => Reply::Value(self.query(&path).cloned()),
