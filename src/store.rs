@@ -16,17 +16,20 @@
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 use crate::parser::{Command, Condition};
 use crate::value::{KEY_BYTES_MAX, Path, Value, ValueError};
 
 mod documents;
+mod encoding;
+mod error;
+mod file;
 mod scan;
 #[cfg(test)]
 mod tests;
 
 pub use documents::Documents;
+pub use error::{CommandError, StoreError};
 pub use scan::{Entry, PAGE_BYTES_MAX, Page, PageToken, Prefix, ScanPage};
 
 /// A document with the version under which it was written.
@@ -58,48 +61,6 @@ pub enum Reply {
     Put(Put),
     /// To [`Command::Delete`]: whether there was a record to delete.
     Deleted(bool),
-}
-
-/// Why a command was refused. The store is as it was before.
-#[derive(Debug, Clone, PartialEq, Error, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum CommandError {
-    /// The key has no bytes. Give the record a key.
-    #[error("the key is empty")]
-    EmptyKey,
-    /// The key is longer than [`KEY_BYTES_MAX`].
-    #[error("the key has {len} bytes, the limit is {limit}")]
-    KeyTooLong {
-        /// Length of the key, in bytes.
-        len: usize,
-        /// The limit, in bytes.
-        limit: usize,
-    },
-    /// The value of a record has to be a map.
-    #[error("the value of a record has to be a map")]
-    NotAMap,
-    /// The value holds something that cannot be stored.
-    #[error("the value cannot be stored")]
-    Value(#[source] ValueError),
-    /// A conditional put whose condition does not hold. Read the record again, then decide.
-    #[error("the condition of the put does not hold, {}", Found(*found))]
-    Conflict {
-        /// What was asked for.
-        condition: Condition,
-        /// The version of the record that is there, or `None` where the key has no record.
-        found: Option<u64>,
-    },
-}
-
-struct Found(Option<u64>);
-
-impl std::fmt::Display for Found {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            Some(version) => write!(f, "the record has version {version}"),
-            None => write!(f, "there is no record"),
-        }
-    }
 }
 
 /// Checks a record's key: not empty, at most [`KEY_BYTES_MAX`] bytes.

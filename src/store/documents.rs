@@ -98,6 +98,47 @@ impl Documents {
         })
     }
 
+    /// Carries out commands that have passed [`check_command`], in order: all of them or none.
+    ///
+    /// # Errors
+    ///
+    /// The place of the command that is refused, and why; nothing has changed then.
+    pub(super) fn apply_all(
+        &mut self,
+        commands: Vec<Command>,
+    ) -> Result<Vec<Reply>, (usize, CommandError)> {
+        // What was checked is refused by its condition only, and nothing has to be undone for the
+        // first one.
+        let before = commands.iter().skip(1).any(is_conditional).then(|| self.clone());
+        let mut replies = Vec::with_capacity(commands.len());
+        for (position, command) in commands.into_iter().enumerate() {
+            match self.apply_checked(command) {
+                Ok(reply) => replies.push(reply),
+                Err(error) => {
+                    if let Some(before) = before {
+                        *self = before;
+                    }
+                    return Err((position, error));
+                }
+            }
+        }
+        Ok(replies)
+    }
+
+    /// Carries out a command that has passed [`check_command`].
+    fn apply_checked(&mut self, command: Command) -> Result<Reply, CommandError> {
+        match command {
+            Command::Put { key, value, condition } => {
+                self.put_checked(&key, value, condition).map(Reply::Put)
+            }
+            command => self.apply(command),
+        }
+    }
+
+    pub(super) fn from_parts(records: Trie<Record>, version: u64) -> Self {
+        Self { records, version }
+    }
+
     /// The number of records.
     pub fn len(&self) -> usize {
         self.records.len()
@@ -112,6 +153,18 @@ impl Documents {
     pub fn version(&self) -> u64 {
         self.version
     }
+}
+
+/// Checks what does not depend on the state: keys and values of puts.
+pub(super) fn check_command(command: &Command) -> Result<(), CommandError> {
+    match command {
+        Command::Put { key, value, .. } => check_value(value).and_then(|()| check_key(key)),
+        Command::Get { .. } | Command::Query { .. } | Command::Delete { .. } => Ok(()),
+    }
+}
+
+fn is_conditional(command: &Command) -> bool {
+    matches!(command, Command::Put { condition, .. } if *condition != Condition::Always)
 }
 
 fn holds(condition: Condition, found: Option<u64>) -> bool {
