@@ -33,6 +33,8 @@ pub(super) enum Work {
     Import { documents: Documents, answer: Sender<Outcome> },
     /// To forget the records before this index, which a snapshot holds.
     Purge { before: u64 },
+    /// To tell whether there is anything that keeps the log from being written.
+    Check { answer: Sender<Outcome> },
 }
 
 /// The state that commands are carried out on. What others see of it, in [`Shared`], is durable.
@@ -119,7 +121,14 @@ impl Committer for Writer {
                 // Whoever asked waits for the answer.
                 let _ = answer.send(self.import(documents));
             }
-            Work::Purge { before } => batch.purge(GROUP, before),
+            Work::Purge { before } => {
+                batch.purge(GROUP, before);
+                batch.sync();
+            }
+            Work::Check { answer } => {
+                batch.sync();
+                self.answers.push((answer, Ok(Vec::new())));
+            }
         }
     }
 

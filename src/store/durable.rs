@@ -6,7 +6,9 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::Sender;
 
-use crate::log::{Damage, Disk, Log, LogError, LogOptions, Recovered, SnapshotReader};
+use crate::log::{
+    Damage, Disk, Log, LogError, LogOptions, RECORD_BYTES_MAX, Recovered, SnapshotReader,
+};
 use crate::parser::Command;
 use crate::store::checkpoint::Checkpointer;
 use crate::store::committer::{GROUP, Outcome, Work, Writer};
@@ -19,9 +21,6 @@ use crate::store::{Documents, Reply, StoreError, StoreStats, Verification};
 const IDENTITY: &str = "identity";
 
 /// Bytes of records that are read from the log at a time to check them.
-/// The longest record, in bytes.
-const RECORD_BYTES_MAX: usize = 16 << 20;
-
 const VERIFY_BYTES: usize = 1 << 20;
 
 /// The log and the snapshots of a store.
@@ -144,7 +143,7 @@ impl Durable {
 
     /// Whether the log takes work.
     pub(super) fn check(&self) -> Result<(), StoreError> {
-        self.write(Vec::new()).map(drop)
+        self.ask(|answer| Work::Check { answer }).map(drop)
     }
 }
 
@@ -188,16 +187,12 @@ fn replay_log(
         return Err(missing(disk).into());
     }
     let mut bytes = 0;
-    let mut refused = Ok(());
-    recovered.replay(GROUP, state.index + 1, &mut |index, record| {
-        if refused.is_ok() {
-            refused = replay(&mut state.documents, index, record);
-            state.index = index;
-            bytes += record.len() as u64;
-        }
-        Ok(())
+    recovered.reader().replay(GROUP, state.index + 1, |index, record| {
+        bytes += record.len() as u64;
+        state.index = index;
+        replay(&mut state.documents, index, record)
     })?;
-    refused.map(|()| bytes)
+    Ok(bytes)
 }
 
 /// Records are neither in the log nor in a snapshot.
