@@ -69,10 +69,7 @@ impl Durable {
     /// Carries out commands that have been checked, and returns once they are durable.
     pub(super) fn write(&self, commands: Vec<Command>) -> Outcome {
         let record = encode_record(&commands);
-        if record.len() > RECORD_BYTES_MAX {
-            let (len, limit) = (record.len(), RECORD_BYTES_MAX);
-            return Err(LogError::TooLarge { len, limit }.into());
-        }
+        check_len(record.len())?;
         self.ask(|answer| Work::Write { commands, record, answer })
     }
 
@@ -145,6 +142,12 @@ impl Durable {
     pub(super) fn check(&self) -> Result<(), StoreError> {
         self.ask(|answer| Work::Check { answer }).map(drop)
     }
+}
+
+/// Refuses a record that the log does not take.
+pub(super) fn check_len(len: usize) -> Result<(), LogError> {
+    let limit = RECORD_BYTES_MAX;
+    if len > limit { Err(LogError::TooLarge { len, limit }) } else { Ok(()) }
 }
 
 /// Refuses a store that was written to.
