@@ -292,6 +292,12 @@ impl<R: Read> SnapshotReader<R> {
         }
     }
 
+    /// Returns the error that says that the last item given means nothing, with the block that it is
+    /// in.
+    pub fn malformed(&self) -> LogError {
+        self.source.corrupt(self.block_offset, Damage::Malformed)
+    }
+
     /// Finds the next item in the block; reads another block if need be.
     fn advance(&mut self) -> Result<Option<std::ops::Range<usize>>, LogError> {
         if let Some(end) = &self.end {
