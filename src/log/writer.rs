@@ -122,12 +122,13 @@ pub struct Batch {
     /// A frame in the making: room for its header, and the records.
     frame: Vec<u8>,
     records: u64,
-    sync: bool,
+    /// How often a sync was asked for.
+    syncs: usize,
 }
 
 impl Default for Batch {
     fn default() -> Self {
-        Self { frame: vec![0; HEADER_BYTES], records: 0, sync: false }
+        Self { frame: vec![0; HEADER_BYTES], records: 0, syncs: 0 }
     }
 }
 
@@ -172,7 +173,7 @@ impl Batch {
     /// Asks for what was added so far to be written and synced now. Otherwise it is written with
     /// the next batch that is, or when the log is closed.
     pub fn sync(&mut self) {
-        self.sync = true;
+        self.syncs += 1;
     }
 
     /// Whether there is no record.
@@ -185,8 +186,9 @@ impl Batch {
         self.frame.len() - HEADER_BYTES
     }
 
-    pub(super) fn wants_sync(&self) -> bool {
-        self.sync
+    /// How often a sync was asked for: about how many wait for it.
+    pub(super) fn waiting(&self) -> usize {
+        self.syncs
     }
 
     fn add(&mut self, kind: Kind, group: u32, number: u64, payload: &[u8]) {
@@ -200,7 +202,7 @@ impl Batch {
             *self = Self::default();
         }
         self.frame.truncate(HEADER_BYTES);
-        (self.records, self.sync) = (0, false);
+        (self.records, self.syncs) = (0, 0);
     }
 }
 
