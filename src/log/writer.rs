@@ -24,6 +24,9 @@ pub(super) const BATCH_BYTES: usize = 8 << 20;
 const STEP_BYTES_MIN: u64 = 128 << 10;
 const STEP_BYTES_MAX: u64 = 4 << 20;
 
+/// A segment of which nothing is needed is left for a new one once it is this long.
+const LEFT_BYTES: u64 = 4 << 20;
+
 /// Bytes that stay free for the seal of a segment.
 const SEAL_BYTES: u64 = 64;
 
@@ -432,6 +435,7 @@ impl Writer {
         if self.stopped.is_some() {
             return;
         }
+        self.leave_unneeded();
         self.remove_unneeded();
         let room = self.file_bytes.saturating_sub(file_offset(self.end));
         let low = room < STEP_BYTES_MIN / 2 && self.end < self.options.segment_bytes;
@@ -493,6 +497,28 @@ impl Writer {
             (Arc::clone(&segment.file), segment.end, file_bytes);
         self.reader.contents().segments.push_back(segment);
         Ok(())
+    }
+
+    /// Begins a new segment if this one is long and no group needs an entry of it, so that it can be
+    /// removed.
+    fn leave_unneeded(&mut self) {
+        if self.end < LEFT_BYTES.min(self.options.segment_bytes / 4) {
+            return;
+        }
+        let needed = {
+            let contents = self.reader.contents();
+            let newest = contents.segments.back();
+            newest.is_none_or(|newest| {
+                newest.last_indices.needed_by(&contents.table).next().is_some()
+            })
+        };
+        if needed {
+            return;
+        }
+        match self.begin_segment() {
+            Ok(()) | Err(LogError::Full { .. }) => {}
+            Err(error) => self.stopped = Some(Arc::new(error)),
+        }
     }
 
     /// Removes the oldest segments that no group needs. One that cannot be removed stays until the
