@@ -48,11 +48,11 @@ mod writer;
 
 pub use directory::Directory;
 pub use disk::{Disk, DiskFile};
-pub use memory_disk::MemoryDisk;
+pub use memory_disk::{Fault, MemoryDisk};
 pub use reader::LogReader;
 use record::Kind;
 pub use recovery::Recovered;
-pub use snapshot::{SnapshotReader, SnapshotWriter};
+pub use snapshot::{FileReader, FileWriter, SnapshotReader, SnapshotWriter, install};
 pub use thread::{Committer, Log};
 pub use writer::{Batch, LogOptions, LogStats, RECORD_BYTES_MAX, WhenFull};
 
@@ -124,8 +124,14 @@ pub enum LogError {
 }
 
 impl LogError {
-    fn io(operation: &'static str, file: &str, error: io::Error) -> Self {
-        Self::Io { operation, file: file.to_owned(), source: Arc::new(error) }
+    /// The error of an operation on a file; a disk without room is [`LogError::Full`].
+    pub(crate) fn io(operation: &'static str, file: impl Into<String>, source: io::Error) -> Self {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        let (file, source) = (file.into(), Arc::new(source));
+        match source.kind() {
+            StorageFull | QuotaExceeded | FileTooLarge => Self::Full { file, source },
+            _ => Self::Io { operation, file, source },
+        }
     }
 }
 
