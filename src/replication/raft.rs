@@ -35,12 +35,14 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::time::Instant;
 
+use crate::log::LogError;
 use crate::replication::message::{Addresses, Position};
 use crate::replication::{ClusterId, DecodeError, GroupId, ServerId};
 use crate::transport::Transport;
 
 #[cfg(test)]
 pub(in crate::replication) mod hostile;
+mod group_log;
 mod machine;
 mod network;
 mod storage;
@@ -49,7 +51,8 @@ mod wire;
 use machine::Machine;
 use network::Network;
 pub(crate) use network::Peers;
-use storage::MemoryLog;
+use group_log::GroupLog;
+pub(crate) use storage::Storage;
 
 /// A deterministic state machine at the end of a group's log. Its encoding is its snapshot, made of
 /// a clone, which is cheap, while the original goes on.
@@ -142,6 +145,9 @@ pub(crate) enum GroupError {
     /// The group has stopped on this server, by request or after a failure.
     #[error("the group has stopped")]
     Stopped,
+    /// What is stored of the group cannot be read or written.
+    #[error(transparent)]
+    Log(#[from] LogError),
 }
 
 /// One replica of a group, on this server.
@@ -164,16 +170,19 @@ impl<S: StateMachine> fmt::Debug for Group<S> {
 }
 
 impl<S: StateMachine> Group<S> {
-    /// Starts an empty replica of group `id` on the server that `peers` names.
+    /// Starts the replica of group `id` on the server that `peers` names, from what `storage` has of
+    /// it: nothing at first.
     ///
     /// # Errors
     ///
+    /// [`GroupError::Log`] if what is stored cannot be read or contradicts itself,
     /// [`GroupError::Stopped`] if openraft refuses to start.
     pub(crate) async fn start<T: Transport>(
         id: GroupId,
         cluster: ClusterId,
         peers: Arc<Peers<T>>,
         settings: Settings,
+        storage: &Storage,
     ) -> Result<Self, GroupError> {
         let Settings { timing, snapshot_entries } = settings;
         // Entries that stay in the log behind a snapshot, for followers that lag a little.
@@ -194,8 +203,8 @@ impl<S: StateMachine> Group<S> {
         let machine = Machine::new();
         let server = peers.server();
         let network = Network::new(peers, cluster, id);
-        let raft =
-            Raft::new(server.0, config, network, MemoryLog::default(), machine.clone()).await;
+        let log = GroupLog::open(id, storage).await?;
+        let raft = Raft::new(server.0, config, network, log, machine.clone()).await;
         let group = Self { id, raft: raft.map_err(|_| GroupError::Stopped)?, machine };
         tokio::spawn(group.clone().report_leaders());
         Ok(group)
@@ -329,6 +338,17 @@ impl<S: StateMachine> Group<S> {
         if self.raft.trigger().transfer_leader(heir).await.is_ok() {
             let _ = tokio::time::timeout_at(deadline, self.leader_changed(Some(me))).await;
         }
+    }
+
+    /// Writes a snapshot of the state as it is now, while entries are applied, puts it in the place of
+    /// the one before, and drops the entries that it covers. False if nothing was applied since the
+    /// last one.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`] if the file cannot be written; the snapshot before it stays then.
+    pub(crate) async fn snapshot(&self) -> Result<bool, LogError> {
+        todo!()
     }
 
     /// Stops the replica's tasks.
