@@ -18,7 +18,9 @@ use tokio::time::Instant;
 
 use crate::replication::message::Refusal;
 use crate::replication::meta::{ClusterMap, Meta};
-use crate::replication::raft::{Group, Peers, SNAPSHOT_ENTRIES, Settings, StateMachine, Storage, Timing};
+use crate::replication::raft::{
+    Group, Peers, SNAPSHOT_ENTRIES, Settings, StateMachine, Storage, Timing,
+};
 use crate::replication::shard::Shard;
 use crate::replication::{ClusterId, GroupId, ServerId, ShardId};
 use crate::transport::{Listener, Transport, TransportError};
