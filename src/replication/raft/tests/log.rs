@@ -98,7 +98,7 @@ fn entries_can_be_read_before_they_are_durable_and_told_of_only_after() {
         let mut log = GroupLog::new(GROUP, &storage);
         let mut receivers = Vec::new();
         for index in 0..10 {
-            let (sender, receiver) = oneshot::channel();
+            let (sender, receiver) = Types::oneshot();
             log.append(vec![entry(1, index)], IOFlushed::signal(sender)).await.unwrap();
             assert_eq!(entries(&mut log).await.len() as u64, index + 1);
             receivers.push(receiver);
