@@ -128,12 +128,20 @@ impl<S: StateMachine> Machine<S> {
     }
 
     /// Writes a snapshot of the state as it is now, and puts it in the place of the newest one.
-    /// Returns false if that covers as much. Blocks.
+    /// Returns false if that covers as much, or if nothing was ever applied. Blocks.
     ///
     /// # Errors
     ///
     /// [`LogError`]; the newest snapshot is what it was, or the new one.
     pub(super) fn write_snapshot(&self) -> Result<bool, LogError> {
+        self.write_unless(|machine, last| last <= machine.newest())
+    }
+
+    /// Writes a snapshot, unless it is not needed, as decided from the last entry that it covers.
+    fn write_unless(
+        &self,
+        needless: impl Fn(&Self, Option<LogIdOf<Types>>) -> bool,
+    ) -> Result<bool, LogError> {
         let shared = &*self.0;
         let _one_at_a_time = lock(&shared.writing);
         let (content, meta) = {
@@ -144,13 +152,13 @@ impl<S: StateMachine> Machine<S> {
             };
             (state.content.clone(), meta)
         };
-        if meta.last_log_id <= self.newest() {
+        if needless(self, meta.last_log_id) {
             return Ok(false);
         }
         let file = shared.folder.write(&WireSnapshotMeta::from(&meta), &content)?;
         let _in_order = lock(&shared.placing);
         // One of another replica may have been installed in the meantime.
-        if meta.last_log_id <= self.newest() {
+        if needless(self, meta.last_log_id) {
             shared.folder.discard_written();
             return Ok(false);
         }
@@ -280,7 +288,11 @@ impl<S: StateMachine> RaftSnapshotBuilder<Types> for Builder<S> {
     async fn build_snapshot(&mut self) -> Result<SnapshotOf<Types, SnapshotData>, io::Error> {
         if self.anew {
             let machine = self.machine.clone();
-            let writing = tokio::task::spawn_blocking(move || machine.write_snapshot());
+            // Here even one of nothing will do.
+            let needless = |machine: &Machine<S>, last| {
+                lock(&machine.0.newest).as_ref().is_some_and(|(meta, _)| last <= meta.last_log_id)
+            };
+            let writing = tokio::task::spawn_blocking(move || machine.write_unless(needless));
             writing.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
         }
         let newest = self.machine.get_current_snapshot().await?;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use openraft::entry::RaftEntry;
 use openraft::impls::leader_id_adv::LeaderId;
 use openraft::storage::{IOFlushed, RaftLogStorage, RaftStateMachine};
-use openraft::type_config::alias::{EntryOf, LogIdOf, VoteOf};
 use openraft::type_config::TypeConfigExt;
+use openraft::type_config::alias::{EntryOf, LogIdOf, VoteOf};
 use openraft::{EntryPayload, LogId, Membership, RaftLogReader, Vote};
 
 use super::group_log::GroupLog;

@@ -104,7 +104,8 @@ fn a_snapshot_that_finds_the_disk_full_stops_nothing() {
         let storage = open(&disk).unwrap();
         let group = lead(&storage, 50).await;
         // What is there and a little: the log has room of its own.
-        let used: usize = disk.list().unwrap().iter().map(|name| disk.read(name).unwrap().len()).sum();
+        let used: usize =
+            disk.list().unwrap().iter().map(|name| disk.read(name).unwrap().len()).sum();
         disk.set_capacity(Some(used as u64));
         for n in 0..60 {
             propose(&group, n).await.unwrap();

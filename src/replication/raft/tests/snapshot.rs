@@ -221,8 +221,7 @@ fn damaged_snapshots_are_neither_installed_nor_loaded() {
             assert!(!receive(&mut machine, &of, &damaged).await.unwrap(), "byte {at}");
             disk.write(SNAPSHOT, &damaged);
             let refused = Machine::<Shard>::open(GROUP, &storage).unwrap_err();
-            let seen =
-                matches!(refused, LogError::Corrupt { .. } | LogError::Version { .. });
+            let seen = matches!(refused, LogError::Corrupt { .. } | LogError::Version { .. });
             assert!(seen, "byte {at}: {refused:?}");
         }
         // Whole, but of something else than was said.
