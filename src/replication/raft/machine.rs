@@ -9,6 +9,7 @@
 
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use futures_util::{Stream, TryStreamExt};
@@ -46,11 +47,14 @@ pub(super) struct Machine<S>(Arc<Shared<S>>);
 
 struct Shared<S> {
     group: GroupId,
+    storage: Storage,
     state: RwLock<State<S>>,
     folder: SnapshotFolder,
     newest: Mutex<Option<(SnapshotMetaOf<Types>, SnapshotData)>>,
     /// Held while a snapshot is written here.
     writing: Mutex<()>,
+    /// Set once no snapshot is to be written any more.
+    stopped: AtomicBool,
     /// Held while a snapshot takes the place of the newest one. Comes after `writing`.
     placing: Mutex<()>,
     /// Held while a part is written, and while what has arrived is checked and installed.
@@ -89,7 +93,7 @@ impl<S: StateMachine> Machine<S> {
     ///
     /// [`LogError::Corrupt`] if the snapshot is damaged, or misses what the log has not any more.
     pub(super) fn open(id: GroupId, storage: &Storage) -> Result<Self, LogError> {
-        let folder = SnapshotFolder::new(Arc::clone(storage.disk()), id);
+        let folder = SnapshotFolder::new(storage.clone(), id);
         let mut newest = None;
         let mut state = State::new(SnapshotMetaOf::<Types>::default(), S::default());
         if let Some(file) = folder.open()? {
@@ -108,6 +112,8 @@ impl<S: StateMachine> Machine<S> {
             folder,
             newest: Mutex::new(newest),
             writing: Mutex::default(),
+            stopped: AtomicBool::new(false),
+            storage: storage.clone(),
             placing: Mutex::default(),
             arriving: Arc::default(),
             checked: Mutex::default(),
@@ -155,7 +161,7 @@ impl<S: StateMachine> Machine<S> {
         if needless(self, meta.last_log_id) {
             return Ok(false);
         }
-        let file = shared.folder.write(&WireSnapshotMeta::from(&meta), &content)?;
+        let file = shared.folder.write(&(&meta).into(), &content, &shared.stopped)?;
         let _in_order = lock(&shared.placing);
         // One of another replica may have been installed in the meantime.
         if needless(self, meta.last_log_id) {
@@ -165,6 +171,13 @@ impl<S: StateMachine> Machine<S> {
         shared.folder.place_written()?;
         *lock(&shared.newest) = Some((meta, Arc::new(file)));
         Ok(true)
+    }
+
+    /// Has a snapshot that is being written fail, and writes none from now on. Blocks until it has
+    /// let go of the disk.
+    pub(super) fn stop(&self) {
+        self.0.stopped.store(true, Ordering::Relaxed);
+        drop(lock(&self.0.writing));
     }
 
     /// Takes a part of a snapshot that another replica sends; false if it does not follow those
@@ -354,7 +367,11 @@ impl<S: StateMachine> RaftStateMachine<Types> for Machine<S> {
         snapshot: SnapshotData,
     ) -> Result<(), io::Error> {
         let (machine, meta) = (self.clone(), meta.clone());
-        let installing = tokio::task::spawn_blocking(move || machine.install(meta, snapshot));
+        let installing = tokio::task::spawn_blocking(move || {
+            let installed = machine.install(meta, snapshot);
+            // The group stops, and the server had better come back without its state of now.
+            installed.inspect_err(|error| machine.0.storage.fail(error))
+        });
         installing.await.map_err(io::Error::other)?.map_err(io::Error::other)
     }
 

@@ -13,11 +13,11 @@
 
 use std::fmt;
 use std::io::{self, BufReader, Read, Write};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::wire::{WireSnapshotMeta, WireVote};
-use super::{SNAPSHOT_BYTES_MAX, StateMachine};
-use crate::log::{Disk, DiskFile, FileWriter, LogError, SnapshotReader, SnapshotWriter, install};
+use super::{SNAPSHOT_BYTES_MAX, StateMachine, Storage};
+use crate::log::{DiskFile, FileWriter, LogError, SnapshotReader, SnapshotWriter, install};
 use crate::replication::message;
 use crate::replication::{DecodeError, GroupId};
 
@@ -27,7 +27,7 @@ const READ_BYTES: usize = 256 << 10;
 /// Where a group keeps its snapshots.
 #[derive(Debug, Clone)]
 pub(super) struct SnapshotFolder {
-    disk: Arc<dyn Disk>,
+    storage: Storage,
     group: GroupId,
 }
 
@@ -83,8 +83,8 @@ impl SnapshotFile {
 }
 
 impl SnapshotFolder {
-    pub(super) fn new(disk: Arc<dyn Disk>, group: GroupId) -> Self {
-        Self { disk, group }
+    pub(super) fn new(storage: Storage, group: GroupId) -> Self {
+        Self { storage, group }
     }
 
     /// The newest snapshot, if there is one.
@@ -103,7 +103,7 @@ impl SnapshotFolder {
 
     /// The snapshot in the file called `name`, whatever its name will be.
     fn open_file(&self, name: &str) -> Result<SnapshotFile, LogError> {
-        let opened = self.disk.open(name).and_then(|file| Ok((file.size()?, file)));
+        let opened = self.storage.disk()?.open(name).and_then(|file| Ok((file.size()?, file)));
         let (len, file) = opened.map_err(|error| self.error("open", name, error))?;
         Ok(SnapshotFile { file, len, path: self.newest_path() })
     }
@@ -112,16 +112,18 @@ impl SnapshotFolder {
     ///
     /// # Errors
     ///
-    /// [`LogError::Full`] or [`LogError::Io`]; the file is gone then, if the disk removes it.
+    /// [`LogError::Full`] or [`LogError::Io`], also once `stopped` is set; the file is gone then, if the disk removes it.
     pub(super) fn write<S: StateMachine>(
         &self,
         meta: &WireSnapshotMeta,
         content: &S,
+        stopped: &AtomicBool,
     ) -> Result<SnapshotFile, LogError> {
         self.write_temporary(|out| {
+            let out = UnlessStopped { out, stopped };
             let mut out = SnapshotWriter::new(out, &message::encode(meta))?;
             content.write_to(&mut out)?;
-            out.finish()
+            Ok(out.finish()?.out)
         })
     }
 
@@ -137,8 +139,8 @@ impl SnapshotFolder {
         &self,
         write: impl FnOnce(FileWriter) -> io::Result<FileWriter>,
     ) -> Result<SnapshotFile, LogError> {
-        let name = self.temporary();
-        let create = || write(FileWriter::new(self.disk.create(&name)?))?.finish();
+        let (name, disk) = (self.temporary(), self.storage.disk()?);
+        let create = || write(FileWriter::new(disk.create(&name)?))?.finish();
         create().map_err(|error| {
             self.remove(&name);
             self.error("write", &name, error)
@@ -167,12 +169,12 @@ impl SnapshotFolder {
     }
 
     fn place(&self, temporary: &str) -> Result<(), LogError> {
-        install(&*self.disk, temporary, &self.name())
+        install(&*self.storage.disk()?, temporary, &self.name())
     }
 
     fn remove(&self, name: &str) {
         // What stays is removed when the log is opened again.
-        let _ = self.disk.remove(name);
+        let _ = self.storage.disk().map(|disk| disk.remove(name));
     }
 
     fn name(&self) -> String {
@@ -189,7 +191,7 @@ impl SnapshotFolder {
 
     /// For messages.
     fn path(&self, name: &str) -> String {
-        format!("{}/{name}", self.disk.location())
+        format!("{}/{name}", self.storage.location())
     }
 
     /// For messages: the newest snapshot.
@@ -226,7 +228,7 @@ impl Arriving {
         part: &[u8],
     ) -> Result<bool, LogError> {
         if offset == 0 {
-            let file = folder.disk.create(&folder.arriving());
+            let file = folder.storage.disk()?.create(&folder.arriving());
             let file = file.map_err(|error| self.lost(folder, "create", error))?;
             *self = Self { of: Some(of), out: Some(FileWriter::new(file)), len: 0 };
         } else if self.of.as_ref() != Some(&of) || offset != self.len {
@@ -268,6 +270,25 @@ impl Arriving {
         *self = Self::default();
         folder.discard_arrived();
         folder.error(operation, &folder.arriving(), error)
+    }
+}
+
+/// Writes until nobody needs it any more.
+struct UnlessStopped<'a> {
+    out: FileWriter,
+    stopped: &'a AtomicBool,
+}
+
+impl Write for UnlessStopped<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.stopped.load(Ordering::Relaxed) {
+            return Err(io::Error::other("the group stops"));
+        }
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 

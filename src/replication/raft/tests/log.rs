@@ -134,3 +134,40 @@ fn a_log_without_the_entries_before_it_is_refused() {
         assert!(matches!(refused, LogError::Corrupt { damage: Damage::Missing, .. }));
     });
 }
+
+/// A disk with a log whose old entries are not in memory any more.
+async fn large_log(disk: &MemoryDisk, storage: &Storage) -> GroupLog {
+    let mut log = GroupLog::new(GROUP, storage);
+    for index in 0..20 {
+        let payload = EntryPayload::Normal(Payload(vec![index as u8; 1 << 20].into()));
+        let entry = EntryOf::<Types>::new(id(1, index), payload);
+        append(&mut log, vec![entry]).await.unwrap();
+    }
+    let segment = disk.list().unwrap().into_iter().find(|name| name.ends_with(".log")).unwrap();
+    // In the first entry.
+    assert!(disk.flip_bit(&segment, 8 * 100_000));
+    log
+}
+
+#[test]
+fn a_damaged_log_is_refused() {
+    run(async {
+        let disk = MemoryDisk::new();
+        let storage = open(&disk).unwrap();
+        drop(large_log(&disk, &storage).await);
+        storage.close();
+        assert!(matches!(open(&disk), Err(LogError::Corrupt { offset: 1.., .. })));
+    });
+}
+
+#[test]
+fn a_log_that_is_damaged_while_it_is_open_fails_when_that_is_read() {
+    run(async {
+        let disk = MemoryDisk::new();
+        let storage = open(&disk).unwrap();
+        let mut log = large_log(&disk, &storage).await;
+        log.try_get_log_entries(19..20).await.unwrap();
+        log.try_get_log_entries(0..1).await.unwrap_err();
+        assert!(matches!(storage.failed().await, LogError::Corrupt { offset: 1.., .. }));
+    });
+}

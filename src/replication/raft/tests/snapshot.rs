@@ -179,7 +179,7 @@ fn a_snapshot_arrives_in_order_or_not_at_all() {
         assert!(receive(&mut machine, &sent(12).await.0, &sent(12).await.1).await.unwrap());
         assert!(machine.take_part(of.clone(), 0, bytes.clone()).await);
         drop(machine.finish_arriving(of.clone(), bytes.len() as u64).await.unwrap());
-        assert_eq!(storage.disk().list().unwrap(), [SNAPSHOT]);
+        assert_eq!(storage.disk().unwrap().list().unwrap(), [SNAPSHOT]);
         assert_state(&Machine::open(GROUP, &storage).unwrap(), 12);
     });
 }
