@@ -30,6 +30,12 @@ impl StoreBuilder<Types, GroupLog, Machine<Shard>, Option<tempfile::TempDir>> fo
     }
 }
 
+/// An entry of 1 MiB.
+fn large(term: u64, index: u64) -> EntryOf<Types> {
+    let payload = Payload(index.to_le_bytes().repeat(1 << 17).into());
+    EntryOf::<Types>::new(id(term, index), EntryPayload::Normal(payload))
+}
+
 #[test]
 fn a_log_in_memory_passes_openrafts_suite() {
     run(Suite::test_all(Kind::Memory)).unwrap();
@@ -65,10 +71,6 @@ fn old_entries_are_read_from_disk_and_new_ones_from_memory() {
     run(async {
         let storage = open(&MemoryDisk::new()).unwrap();
         let mut log = GroupLog::new(GROUP, &storage);
-        let large = |term, index| {
-            let payload = vec![index as u8; 1 << 20];
-            EntryOf::<Types>::new(id(term, index), EntryPayload::Normal(Payload(payload.into())))
-        };
         let mut expected: Vec<_> = (0..40).map(|index| large(1, index)).collect();
         for entry in expected.clone() {
             append(&mut log, vec![entry]).await.unwrap();
@@ -139,9 +141,7 @@ fn a_log_without_the_entries_before_it_is_refused() {
 async fn large_log(disk: &MemoryDisk, storage: &Storage) -> GroupLog {
     let mut log = GroupLog::new(GROUP, storage);
     for index in 0..20 {
-        let payload = EntryPayload::Normal(Payload(vec![index as u8; 1 << 20].into()));
-        let entry = EntryOf::<Types>::new(id(1, index), payload);
-        append(&mut log, vec![entry]).await.unwrap();
+        append(&mut log, vec![large(1, index)]).await.unwrap();
     }
     let segment = disk.list().unwrap().into_iter().find(|name| name.ends_with(".log")).unwrap();
     // In the first entry.
