@@ -358,3 +358,45 @@ impl RaftLogStorage<Types> for GroupLog {
 fn io_error(error: LogError) -> io::Error {
     io::Error::other(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use openraft::LogId;
+    use openraft::impls::leader_id_adv::LeaderId;
+
+    use super::super::Payload;
+    use super::*;
+
+    fn id(index: u64) -> LogIdOf<Types> {
+        LogId::new(LeaderId { term: 1, node_id: 1 }, index)
+    }
+
+    fn append(contents: &mut Contents, indices: Range<u64>) {
+        for index in indices {
+            let payload = EntryPayload::Normal(Payload(vec![7; 1 << 20].into()));
+            contents.append(EntryOf::<Types>::new(id(index), payload));
+        }
+    }
+
+    #[test]
+    fn what_is_not_durable_stays_in_memory() {
+        let mut contents = Contents::default();
+        append(&mut contents, 0..40);
+        assert_eq!(contents.cached_from(), 0);
+        contents.settle(3);
+        assert_eq!(contents.cached_from(), 3);
+        contents.settle(40);
+        assert_eq!(contents.cached_from(), 25);
+        // Others take the place of durable ones.
+        contents.truncate(10, Some(id(9)));
+        assert_eq!((contents.cached_from(), contents.cache_bytes), (10, 0));
+        append(&mut contents, 10..40);
+        contents.settle(12);
+        assert_eq!(contents.cached_from(), 12);
+        contents.purge(id(20));
+        assert_eq!(contents.cached_from(), 21);
+        assert_eq!(contents.cached(5..23).len(), 2);
+        contents.purge(id(50));
+        assert_eq!((contents.cached_from(), contents.next(), contents.cache_bytes), (51, 51, 0));
+    }
+}
