@@ -187,10 +187,10 @@ impl<C: Committer> Thread<C> {
                 self.pace = Pace { expected: waiting + self.messages.len(), sync: begun.elapsed() };
             }
             self.committer.settle(outcome.as_ref().copied());
+            self.writer.maintain();
             if closed {
                 return;
             }
-            self.writer.maintain();
         }
     }
 

@@ -2,11 +2,17 @@
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Instant;
 
 use crate::log::{self, Disk, FileReader, FileWriter, LogError, SnapshotReader, SnapshotWriter};
 
+/// How much longer than it works a snapshot rests, while others write.
+const REST: u32 = 3;
+
 /// Writes a snapshot to the temporary file of `name`, and returns its length once it is durable.
-/// It counts from [`install`] on.
+/// It counts from [`install`] on. While `progress` changes, the snapshot takes a fourth of the time
+/// of a processor at most, so that those who write have the rest.
 ///
 /// # Errors
 ///
@@ -17,12 +23,15 @@ pub(super) fn write_snapshot(
     name: &str,
     head: &[u8],
     stop: &AtomicBool,
-    items: impl FnOnce(&mut SnapshotWriter<Stoppable<'_>>) -> io::Result<()>,
+    progress: &dyn Fn() -> u64,
+    items: impl FnOnce(&mut SnapshotWriter<Background<'_>>) -> io::Result<()>,
 ) -> Result<u64, LogError> {
     let temporary = temporary(name);
     let write = || {
         let out = FileWriter::new(disk.create(&temporary)?);
-        let mut snapshot = SnapshotWriter::new(Stoppable { out, stop }, head)?;
+        let (last, since) = (progress(), Instant::now());
+        let out = Background { out, stop, progress, last, since };
+        let mut snapshot = SnapshotWriter::new(out, head)?;
         items(&mut snapshot)?;
         snapshot.finish()?.out.finish()
     };
@@ -77,20 +86,31 @@ fn temporary(name: &str) -> String {
     format!("{name}.new")
 }
 
-/// Writes a file for as long as somebody needs it.
-#[derive(Debug)]
-pub(super) struct Stoppable<'a> {
+/// Writes a file for as long as somebody needs it, and lets others go first.
+pub(super) struct Background<'a> {
     out: FileWriter,
-    /// Whether nobody does any more.
+    /// Whether nobody needs it any more.
     stop: &'a AtomicBool,
+    /// What changes when others write, and what it was.
+    progress: &'a dyn Fn() -> u64,
+    last: u64,
+    /// When the last rest ended.
+    since: Instant,
 }
 
-impl Write for Stoppable<'_> {
+impl Write for Background<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(io::Error::other("the store is being closed"));
         }
-        self.out.write(bytes)
+        let written = self.out.write(bytes);
+        let progress = (self.progress)();
+        if progress != self.last {
+            self.last = progress;
+            thread::sleep(self.since.elapsed() * REST);
+        }
+        self.since = Instant::now();
+        written
     }
 
     fn flush(&mut self) -> io::Result<()> {
