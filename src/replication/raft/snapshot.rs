@@ -81,6 +81,11 @@ impl SnapshotFolder {
         Self { storage, group }
     }
 
+    /// What it is on.
+    pub(super) fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
     /// The newest snapshot, if there is one.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! What openraft asks of a log, and what a log is after it was closed and opened.
 
+use futures_util::TryStreamExt;
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 
@@ -79,6 +80,12 @@ fn old_entries_are_read_from_disk_and_new_ones_from_memory() {
         assert_eq!(entries(&mut log).await, expected);
         assert_eq!(log.try_get_log_entries(3..5).await.unwrap(), expected[3..5]);
         assert_eq!(log.try_get_log_entries(20..=30).await.unwrap(), expected[20..=30]);
+        // A few at a time: what is on disk, then what is in memory.
+        assert_eq!(log.limited_get_log_entries(0, 40).await.unwrap(), expected[..4]);
+        assert_eq!(log.limited_get_log_entries(22, 40).await.unwrap(), expected[22..25]);
+        assert_eq!(log.limited_get_log_entries(25, 40).await.unwrap(), expected[25..29]);
+        let streamed: Vec<_> = log.entries_stream(3..39).await.try_collect().await.unwrap();
+        assert_eq!(streamed, expected[3..39]);
         // Cut to before what is in memory, and others in the place.
         log.truncate_after(Some(id(1, 9))).await.unwrap();
         expected.truncate(10);
@@ -143,7 +150,7 @@ async fn large_log(disk: &MemoryDisk, storage: &Storage) -> GroupLog {
     for index in 0..20 {
         append(&mut log, vec![large(1, index)]).await.unwrap();
     }
-    let segment = disk.list().unwrap().into_iter().find(|name| name.ends_with(".log")).unwrap();
+    let segment = disk.list().unwrap().into_iter().find(|name| name.contains(".log")).unwrap();
     // In the first entry.
     assert!(disk.flip_bit(&segment, 8 * 100_000));
     log
