@@ -84,9 +84,6 @@ pub(super) struct Scanned {
     /// How many frames it has, without the seal, and where the last of them begins.
     pub(super) frames: u64,
     pub(super) last_frame: u64,
-    /// Whether there is a write after the last frame that was cut short.
-    pub(super) torn: bool,
-    pub(super) file_bytes: u64,
 }
 
 /// What reading a segment finds: the position of a frame, and a record of it.
@@ -134,11 +131,10 @@ pub(super) fn scan_file(
 
     let mut position = 0;
     let (mut frames, mut last_frame, mut sealed) = (0, 0, false);
-    let torn = loop {
+    loop {
         let malformed = |damage| corrupt(sector::file_offset(position), damage);
         let body = match frame::find(place, &image, position) {
-            Found::End => break false,
-            Found::Torn => break true,
+            Found::End | Found::Torn => break,
             Found::Damaged => return Err(malformed(Damage::Checksum)),
             Found::Frame(body) => body,
         };
@@ -150,13 +146,13 @@ pub(super) fn scan_file(
             sealed |= head.kind == Kind::Sealed;
         }
         if sealed {
-            break false;
+            break;
         }
         last_frame = position;
         position = body.end + 1;
         frames += 1;
-    };
-    Ok(Scanned { number, file, log, end: position, sealed, frames, last_frame, torn, file_bytes })
+    }
+    Ok(Scanned { number, file, log, end: position, sealed, frames, last_frame })
 }
 
 /// The error of an operation on a file of `disk`.
