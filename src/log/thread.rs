@@ -18,6 +18,9 @@ const FULL_PAUSE: Duration = Duration::from_millis(100);
 /// The part of a sync's time that is waited for others to share the next one: a fourth.
 const PATIENCE: u32 = 4;
 
+/// The most that is waited: a sync may have taken long for a reason that does not come again.
+const PATIENCE_MAX: Duration = Duration::from_millis(10);
+
 /// What turns work into records. It runs on the log's thread, so it can keep state of its own.
 ///
 /// All work that waits is staged, in the order in which it was sent, then written and synced at
@@ -219,8 +222,9 @@ impl<C: Committer> Thread<C> {
             message = match self.messages.try_recv() {
                 Ok(message) => Some(message),
                 Err(_) if (1..self.pace.expected).contains(&batch.waiting()) => {
-                    let until = *patience_ends
-                        .get_or_insert_with(|| Instant::now() + self.pace.sync / PATIENCE);
+                    let until = *patience_ends.get_or_insert_with(|| {
+                        Instant::now() + (self.pace.sync / PATIENCE).min(PATIENCE_MAX)
+                    });
                     match self.messages.recv_deadline(until) {
                         Ok(message) => Some(message),
                         Err(_) => return false,
