@@ -77,7 +77,8 @@ pub(super) struct Scanned {
     pub(super) number: u32,
     pub(super) file: Arc<dyn DiskFile>,
     pub(super) log: u64,
-    /// The position after the last frame, without the seal.
+    /// The position after the first frame, and after the last one, without the seal.
+    pub(super) begun: u64,
     pub(super) end: u64,
     /// Whether it is sealed.
     pub(super) sealed: bool,
@@ -130,7 +131,7 @@ pub(super) fn scan_file(
     drop(bytes);
 
     let mut position = 0;
-    let (mut frames, mut last_frame, mut sealed) = (0, 0, false);
+    let (mut frames, mut begun, mut last_frame, mut sealed) = (0, 0, 0, false);
     loop {
         let malformed = |damage| corrupt(sector::file_offset(position), damage);
         let body = match frame::find(place, &image, position) {
@@ -151,8 +152,11 @@ pub(super) fn scan_file(
         last_frame = position;
         position = body.end + 1;
         frames += 1;
+        if frames == 1 {
+            begun = position;
+        }
     }
-    Ok(Scanned { number, file, log, end: position, sealed, frames, last_frame })
+    Ok(Scanned { number, file, log, begun, end: position, sealed, frames, last_frame })
 }
 
 /// The error of an operation on a file of `disk`.

@@ -43,8 +43,9 @@ const BUFFER_BYTES_MAX: usize = 16 << 20;
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct LogOptions {
-    /// Bytes after which a segment is followed by a new one; 64 MiB unless set, at most 512 MiB. A
-    /// batch is never split, so a segment can be longer by one.
+    /// Bytes after which a segment is followed by a new one, without the state of the groups that it
+    /// begins with; 64 MiB unless set, at most 512 MiB. A batch is never split, so a segment can be
+    /// longer by one.
     pub segment_bytes: u64,
     /// What happens to a batch for which the disk has no room.
     pub when_full: WhenFull,
@@ -243,7 +244,8 @@ pub(super) struct Writer {
     place: Place,
     number: u32,
     file: Arc<dyn DiskFile>,
-    /// The position after its last frame.
+    /// The position after its first frame, which is as long as there are groups, and after its last.
+    begun: u64,
     end: u64,
     /// Its length, zeros included.
     file_bytes: u64,
@@ -285,6 +287,7 @@ impl Writer {
                 place,
                 number,
                 file,
+                begun: end,
                 end,
                 file_bytes,
                 reader,
@@ -300,6 +303,7 @@ impl Writer {
             place,
             number: last.number,
             file: Arc::clone(&last.file),
+            begun: last.begun,
             end: last.end,
             file_bytes: 0,
             reader,
@@ -326,6 +330,12 @@ impl Writer {
     /// The disk is about to be asked.
     pub(super) fn was_asked(&self) {
         self.counters.asked.store(false, Ordering::Relaxed);
+    }
+
+    /// Bytes of the segment without the state of the groups that it begins with: another segment
+    /// would begin with as much, so that much of it is no reason for one.
+    fn written(&self) -> u64 {
+        self.end - self.begun
     }
 
     /// Whether nothing can be written any more.
@@ -429,7 +439,7 @@ impl Writer {
             panic!("a record does not fit the log: {head:?}");
         }
         let frame_bytes = (batch.len() + OVERHEAD_BYTES) as u64;
-        if self.end >= self.options.segment_bytes {
+        if self.written() >= self.options.segment_bytes {
             match self.begin_segment() {
                 Ok(()) => {}
                 // This one goes on for as long as there is no room for another.
@@ -488,7 +498,7 @@ impl Writer {
             self.stopped = Some(Arc::new(error));
         }
         let room = self.file_bytes.saturating_sub(file_offset(self.end));
-        let low = room < STEP_BYTES_MIN / 2 && self.end < self.options.segment_bytes;
+        let low = room < STEP_BYTES_MIN / 2 && self.written() < self.options.segment_bytes;
         if low || self.counters.full.load(Ordering::Relaxed) {
             let extended = self.extend_to(file_offset(self.end) + STEP_BYTES_MIN);
             match extended {
@@ -544,8 +554,8 @@ impl Writer {
         self.write_frame(&mut seal.frame)?;
         self.counters.older_bytes.fetch_add(self.file_bytes, Ordering::Relaxed);
         (self.number, self.place) = (number, place);
-        (self.file, self.end, self.file_bytes) =
-            (Arc::clone(&segment.file), segment.end, file_bytes);
+        (self.file, self.begun) = (Arc::clone(&segment.file), segment.end);
+        (self.end, self.file_bytes) = (segment.end, file_bytes);
         self.reader.contents().segments.push_back(segment);
         Ok(())
     }
@@ -553,7 +563,7 @@ impl Writer {
     /// Begins a new segment if this one is long and no group needs an entry of it, so that it can be
     /// removed.
     fn leave_unneeded(&mut self) {
-        if self.end < LEFT_BYTES.min(self.options.segment_bytes / 4) {
+        if self.written() < LEFT_BYTES.min(self.options.segment_bytes / 4) {
             return;
         }
         let needed = {

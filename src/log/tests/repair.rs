@@ -232,3 +232,22 @@ fn an_entry_that_was_seen_while_it_was_written_is_read_again() {
     file.write_at(&sector, 1536).unwrap();
     assert_eq!(frames.entry(1, 1).unwrap().unwrap(), [3; 2000]);
 }
+
+#[test]
+fn a_long_state_of_the_groups_is_no_reason_for_a_segment() {
+    let disk = MemoryDisk::new();
+    let mut recovered = open(&disk).unwrap();
+    for register in 0..REGISTERS {
+        commit(&mut recovered, |b| b.set(1, register, &[1; 4000])).unwrap();
+    }
+    // The newest one begins with the registers, which are as long as a segment gets.
+    commit(&mut recovered, |b| b.append(1, 0, &[1; 3000])).unwrap();
+    commit(&mut recovered, |b| b.append(1, 1, &[1; 3000])).unwrap();
+    let before = disk.list().unwrap();
+    for index in 2..10 {
+        commit(&mut recovered, |b| b.append(1, index, b"small")).unwrap();
+        drop(recovered);
+        recovered = open(&disk).unwrap();
+    }
+    assert_eq!(disk.list().unwrap(), before);
+}
