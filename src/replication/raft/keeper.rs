@@ -1,6 +1,7 @@
 //! When a group makes a snapshot: a task beside each group.
 //!
-//! A snapshot is due once enough entries were applied since the last one, or when the group's old
+//! A snapshot is due once enough entries were applied since the last one, as many bytes of them as
+//! that one has unless it is small, or when the group's old
 //! entries keep many segments of the server's log from being deleted. One that fails, because the
 //! disk is full for instance, is tried again after a pause that grows; the group goes on meanwhile.
 
@@ -60,9 +61,8 @@ async fn wait_until_due<S: StateMachine>(group: &Group<S>, snapshot_entries: u64
     let mut interval = tokio::time::interval(LAGGING_INTERVAL);
     loop {
         let applied = metrics.borrow_watched().last_applied;
-        if entries(applied) - entries(group.machine.newest()).min(entries(applied))
-            >= snapshot_entries
-        {
+        let since = entries(applied).saturating_sub(entries(group.machine.newest()));
+        if since >= snapshot_entries && group.machine.is_worth_a_snapshot() {
             return Some(Due::Entries);
         }
         tokio::select! {

@@ -9,7 +9,7 @@
 
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use futures_util::{Stream, TryStreamExt};
@@ -26,6 +26,9 @@ use crate::replication::GroupId;
 /// A snapshot, as it is handed around.
 pub(super) type SnapshotData = Arc<SnapshotFile>;
 
+/// A snapshot up to this long is made anew whenever enough entries were applied.
+const SMALL_BYTES: u64 = 1 << 20;
+
 /// What a group's log has come to.
 #[derive(Debug)]
 pub(crate) struct State<S> {
@@ -34,11 +37,14 @@ pub(crate) struct State<S> {
     /// The last entry applied.
     pub(super) last: Option<LogIdOf<Types>>,
     membership: StoredMembershipOf<Types>,
+    /// Bytes of the entries that were applied since this state was read or installed.
+    applied_bytes: u64,
 }
 
 impl<S: StateMachine> State<S> {
     fn new(meta: SnapshotMetaOf<Types>, content: S) -> Self {
-        Self { content, last: meta.last_log_id, membership: meta.last_membership }
+        let (last, membership) = (meta.last_log_id, meta.last_membership);
+        Self { content, last, membership, applied_bytes: 0 }
     }
 }
 
@@ -50,6 +56,8 @@ struct Shared<S> {
     state: RwLock<State<S>>,
     folder: SnapshotFolder,
     newest: Mutex<Option<(SnapshotMetaOf<Types>, SnapshotData)>>,
+    /// What `applied_bytes` was in the state that the newest snapshot is of.
+    covered_bytes: AtomicU64,
     /// Held while a snapshot is written here.
     writing: Mutex<()>,
     /// Set once no snapshot is to be written any more.
@@ -110,6 +118,7 @@ impl<S: StateMachine> Machine<S> {
             state: RwLock::new(state),
             folder,
             newest: Mutex::new(newest),
+            covered_bytes: AtomicU64::new(0),
             writing: Mutex::default(),
             stopped: AtomicBool::new(false),
             placing: Mutex::default(),
@@ -131,6 +140,14 @@ impl<S: StateMachine> Machine<S> {
         lock(&self.0.newest).as_ref().and_then(|(meta, _)| meta.last_log_id)
     }
 
+    /// Whether another snapshot costs little beside what was applied since the newest one: a large
+    /// state is not written again for a few entries.
+    pub(super) fn is_worth_a_snapshot(&self) -> bool {
+        let len = lock(&self.0.newest).as_ref().map_or(0, |(_, file)| file.len());
+        let covered = self.0.covered_bytes.load(Ordering::Relaxed);
+        len <= SMALL_BYTES || self.read().applied_bytes.saturating_sub(covered) >= len
+    }
+
     /// Writes a snapshot of the state as it is now, and puts it in the place of the newest one.
     /// Returns false if that covers as much, or if nothing was ever applied. Blocks.
     ///
@@ -148,13 +165,13 @@ impl<S: StateMachine> Machine<S> {
     ) -> Result<bool, LogError> {
         let shared = &*self.0;
         let _one_at_a_time = lock(&shared.writing);
-        let (content, meta) = {
+        let (content, meta, applied_bytes) = {
             let state = self.read();
             let meta = SnapshotMetaOf::<Types> {
                 last_log_id: state.last,
                 last_membership: state.membership.clone(),
             };
-            (state.content.clone(), meta)
+            (state.content.clone(), meta, state.applied_bytes)
         };
         if needless(self, meta.last_log_id) {
             return Ok(false);
@@ -168,6 +185,7 @@ impl<S: StateMachine> Machine<S> {
         }
         shared.folder.place_written()?;
         *lock(&shared.newest) = Some((meta, Arc::new(file)));
+        shared.covered_bytes.store(applied_bytes, Ordering::Relaxed);
         Ok(true)
     }
 
@@ -251,6 +269,7 @@ impl<S: StateMachine> Machine<S> {
             (Arc::new(copied), content)
         };
         *lock(&shared.newest) = Some((meta.clone(), file));
+        shared.covered_bytes.store(0, Ordering::Relaxed);
         let old = std::mem::replace(&mut *self.write(), State::new(meta, content));
         // The lock is free while a large state goes.
         drop(old);
@@ -333,6 +352,7 @@ impl<S: StateMachine> RaftStateMachine<Types> for Machine<S> {
                 match entry.payload {
                     EntryPayload::Blank => Vec::new(),
                     EntryPayload::Normal(payload) => {
+                        state.applied_bytes += payload.0.len() as u64;
                         state.content.apply(entry.log_id.index, &payload.0)
                     }
                     EntryPayload::Membership(membership) => {
