@@ -435,9 +435,8 @@ impl Writer {
     /// If a record does not fit those before it: written, it would be damage for whoever opens the
     /// log.
     fn write(&mut self, batch: &mut Batch) -> Result<(), LogError> {
-        if let Err(head) = self.reader.contents().table.check(&batch.frame[HEADER_BYTES..]) {
-            panic!("a record does not fit the log: {head:?}");
-        }
+        let fits = self.reader.contents().table.check(&batch.frame[HEADER_BYTES..]);
+        assert!(fits.is_ok(), "a record does not fit the log: {fits:?}");
         let frame_bytes = (batch.len() + OVERHEAD_BYTES) as u64;
         if self.written() >= self.options.segment_bytes {
             match self.begin_segment() {
