@@ -195,10 +195,10 @@ impl<C: Committer> Thread<C> {
             }
             self.committer.settle(outcome.as_ref().copied());
             batch.settle();
+            self.writer.maintain();
             if closed {
                 return;
             }
-            self.writer.maintain();
         }
     }
 

@@ -8,8 +8,11 @@
 //!
 //! | part | module |
 //! |---|---|
-//! | entries in memory, behind the seam where a log on disk goes | [`storage`] |
-//! | the state, its snapshots, and what has been applied | [`machine`] |
+//! | one log for the groups of a server, on disk or in memory | [`storage`] |
+//! | entries and votes of a group | [`group_log`] |
+//! | the state, and what has been applied | [`machine`] |
+//! | files of snapshots, written here or arriving | [`snapshot`] |
+//! | when to make a snapshot | [`keeper`] |
 //! | requests to the other replicas, over a transport | [`network`] |
 //! | the encoding of messages | [`wire`] |
 //!
@@ -24,42 +27,62 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLockReadGuard};
+use std::io::{self, Read, Write};
+use std::sync::{Arc, Mutex, PoisonError, RwLockReadGuard};
 use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
 use openraft::error::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError};
 use openraft::{Raft, ReadPolicy, SnapshotPolicy};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use thiserror::Error;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::log::{LogError, SnapshotReader, SnapshotWriter};
 use crate::replication::message::{Addresses, Position};
 use crate::replication::{ClusterId, DecodeError, GroupId, ServerId};
 use crate::transport::Transport;
 
+mod group_log;
 #[cfg(test)]
 pub(in crate::replication) mod hostile;
+mod keeper;
 mod machine;
 mod network;
+mod snapshot;
 mod storage;
+#[cfg(test)]
+mod tests;
 mod wire;
 
+use group_log::GroupLog;
 use machine::Machine;
 use network::Network;
 pub(crate) use network::Peers;
-use storage::MemoryLog;
+pub(crate) use storage::Storage;
 
-/// A deterministic state machine at the end of a group's log. Its encoding is its snapshot, made of
-/// a clone, which is cheap, while the original goes on.
-pub(crate) trait StateMachine:
-    Clone + Default + fmt::Debug + Serialize + DeserializeOwned + Send + Sync + 'static
-{
+/// A deterministic state machine at the end of a group's log. A snapshot is made of a clone, which
+/// has to be cheap, while the original goes on.
+pub(crate) trait StateMachine: Clone + Default + fmt::Debug + Send + Sync + 'static {
     /// Applies the entry at `index` and gives the response for its proposer. Every replica gets
     /// the same entries in the same order, and has to come to the same state and response: no
     /// clock, no randomness, no failure.
     fn apply(&mut self, index: u64, payload: &[u8]) -> Vec<u8>;
+
+    /// Writes the state as items of a snapshot.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    fn write_to<W: Write>(&self, out: &mut SnapshotWriter<W>) -> io::Result<()>;
+
+    /// Reads what [`StateMachine::write_to`] wrote, up to the last item. Another server may have
+    /// sent it.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`] if it cannot be read, or is no state.
+    fn read_from<R: Read>(input: &mut SnapshotReader<R>) -> Result<Self, LogError>;
 }
 
 /// What an entry of a log carries; opaque to the consensus. Shared, since an entry is kept in the
@@ -126,6 +149,9 @@ pub(crate) struct Settings {
 /// Entries after which a snapshot is made and the log before it is dropped, by default.
 pub(crate) const SNAPSHOT_ENTRIES: u64 = 5_000;
 
+/// The longest snapshot that is taken from another replica: 1 TiB. All of its state is in memory.
+const SNAPSHOT_BYTES_MAX: u64 = 1 << 40;
+
 /// How long another replica may take to install a snapshot that has arrived.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -142,6 +168,9 @@ pub(crate) enum GroupError {
     /// The group has stopped on this server, by request or after a failure.
     #[error("the group has stopped")]
     Stopped,
+    /// What is stored of the group cannot be read or written.
+    #[error(transparent)]
+    Log(#[from] LogError),
 }
 
 /// One replica of a group, on this server.
@@ -149,11 +178,15 @@ pub(crate) struct Group<S: StateMachine> {
     id: GroupId,
     raft: Raft<Types, Machine<S>>,
     machine: Machine<S>,
+    storage: Storage,
+    keeper: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
 impl<S: StateMachine> Clone for Group<S> {
     fn clone(&self) -> Self {
-        Self { id: self.id, raft: self.raft.clone(), machine: self.machine.clone() }
+        let (raft, machine) = (self.raft.clone(), self.machine.clone());
+        let (storage, keeper) = (self.storage.clone(), Arc::clone(&self.keeper));
+        Self { id: self.id, raft, machine, storage, keeper }
     }
 }
 
@@ -164,16 +197,19 @@ impl<S: StateMachine> fmt::Debug for Group<S> {
 }
 
 impl<S: StateMachine> Group<S> {
-    /// Starts an empty replica of group `id` on the server that `peers` names.
+    /// Starts the replica of group `id` on the server that `peers` names, from what `storage` has of
+    /// it: nothing at first.
     ///
     /// # Errors
     ///
+    /// [`GroupError::Log`] if what is stored cannot be read or contradicts itself,
     /// [`GroupError::Stopped`] if openraft refuses to start.
     pub(crate) async fn start<T: Transport>(
         id: GroupId,
         cluster: ClusterId,
         peers: Arc<Peers<T>>,
         settings: Settings,
+        storage: &Storage,
     ) -> Result<Self, GroupError> {
         let Settings { timing, snapshot_entries } = settings;
         // Entries that stay in the log behind a snapshot, for followers that lag a little.
@@ -184,20 +220,28 @@ impl<S: StateMachine> Group<S> {
             election_timeout_min: millis(timing.election_min),
             election_timeout_max: millis(timing.election_max),
             install_snapshot_timeout: millis(SNAPSHOT_TIMEOUT),
-            snapshot_policy: SnapshotPolicy::LogsSinceLast(snapshot_entries),
+            snapshot_policy: SnapshotPolicy::Never,
             max_in_snapshot_log_to_keep: kept,
             replication_lag_threshold: snapshot_entries + kept,
             enable_pre_vote: Some(true),
             ..openraft::Config::default()
         };
         let config = Arc::new(config.validate().map_err(|_| GroupError::Stopped)?);
-        let machine = Machine::new();
+        let opened = storage.clone();
+        let opening = tokio::task::spawn_blocking(move || Machine::open(id, &opened));
+        let machine = opening.await.map_err(|_| GroupError::Stopped)??;
         let server = peers.server();
         let network = Network::new(peers, cluster, id);
-        let raft =
-            Raft::new(server.0, config, network, MemoryLog::default(), machine.clone()).await;
-        let group = Self { id, raft: raft.map_err(|_| GroupError::Stopped)?, machine };
+        let log = GroupLog::new(id, storage);
+        let raft = Raft::new(server.0, config, network, log, machine.clone()).await;
+        let raft = raft.map_err(|error| {
+            tracing::error!(group = %id, %error, "cannot start");
+            GroupError::Stopped
+        })?;
+        let group = Self { id, raft, machine, storage: storage.clone(), keeper: Arc::default() };
         tokio::spawn(group.clone().report_leaders());
+        let keeper = tokio::spawn(keeper::keep(group.clone(), snapshot_entries));
+        *group.keeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(keeper);
         Ok(group)
     }
 
@@ -331,10 +375,44 @@ impl<S: StateMachine> Group<S> {
         }
     }
 
-    /// Stops the replica's tasks.
+    /// Writes a snapshot of the state as it is now, while entries are applied, puts it in the place of
+    /// the one before, and drops the entries that it covers. False if nothing was applied since the
+    /// last one.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`] if the file cannot be written; the snapshot before it stays then.
+    pub(crate) async fn snapshot(&self) -> Result<bool, LogError> {
+        let machine = self.machine.clone();
+        let writing = tokio::task::spawn_blocking(move || machine.write_snapshot());
+        // It has not been cancelled, and does not panic unless it is our bug.
+        let written = writing.await.unwrap_or(Ok(false))?;
+        if written {
+            // A group that has stopped has no use for it before it starts again.
+            let _ = self.raft.trigger().snapshot().await;
+        }
+        Ok(written)
+    }
+
+    /// Drops all entries that the newest snapshot covers.
+    async fn purge_all(&self) {
+        if let Some(last) = self.machine.newest() {
+            // Nothing is dropped in a group that has stopped.
+            let _ = self.raft.trigger().purge_log(last.index).await;
+        }
+    }
+
+    /// Stops the replica's tasks, and a snapshot that is being written.
     pub(crate) async fn stop(&self) {
+        let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(keeper) = keeper {
+            keeper.abort();
+        }
         // A group that failed has stopped already.
         let _ = self.raft.shutdown().await;
+        let machine = self.machine.clone();
+        // It does not panic.
+        let _ = tokio::task::spawn_blocking(move || machine.stop()).await;
     }
 }
 

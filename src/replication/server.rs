@@ -18,7 +18,9 @@ use tokio::time::Instant;
 
 use crate::replication::message::Refusal;
 use crate::replication::meta::{ClusterMap, Meta};
-use crate::replication::raft::{Group, Peers, SNAPSHOT_ENTRIES, Settings, StateMachine, Timing};
+use crate::replication::raft::{
+    Group, Peers, SNAPSHOT_ENTRIES, Settings, StateMachine, Storage, Timing,
+};
 use crate::replication::shard::Shard;
 use crate::replication::{ClusterId, GroupId, ServerId, ShardId};
 use crate::transport::{Listener, Transport, TransportError};
@@ -88,6 +90,7 @@ impl<T: Transport> ServerBuilder<T> {
         let shared = Arc::new(Shared {
             peers: Arc::new(Peers::new(id, self.transport.clone())),
             settings: Settings { timing: self.timing, snapshot_entries: self.snapshot_entries },
+            storage: Storage::in_memory(),
             stopped: AtomicBool::new(false),
             map: Mutex::default(),
             meta: RwLock::default(),
@@ -184,6 +187,7 @@ impl<T: Transport> Drop for Server<T> {
 struct Shared<T> {
     peers: Arc<Peers<T>>,
     settings: Settings,
+    storage: Storage,
     /// Set once, when the server is stopped or dropped: nothing is started from then on.
     stopped: AtomicBool,
     /// The newest plan or map that this server was told; a blank server has none.
@@ -320,7 +324,8 @@ impl<T: Transport> Shared<T> {
         cluster: ClusterId,
         id: GroupId,
     ) -> Result<Group<S>, Refusal> {
-        let group = Group::start(id, cluster, Arc::clone(&self.peers), self.settings).await;
+        let (peers, storage) = (Arc::clone(&self.peers), &self.storage);
+        let group = Group::start(id, cluster, peers, self.settings, storage).await;
         group.map_err(|_| Refusal::Stopping)
     }
 

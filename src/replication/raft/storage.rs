@@ -1,124 +1,402 @@
-//! The log of a group, in memory: what a server that was stopped had, is gone.
+//! What the groups of a server are kept on: one log for all of them, and a file for each snapshot.
 //!
-//! This is the seam where a log on disk goes: everything openraft asks of a log's storage is here.
+//! The log's thread turns the work of all groups that waits into records, and syncs them together.
+//! An entry is a [`Record::Append`], the rest are small values in registers, which are written anew
+//! with each change: the vote, the last committed and the last purged entry. Bytes on disk are the
+//! encodings of [`wire`](super::wire), never those of the library.
+//!
+//! | register | value |
+//! |---|---|
+//! | [`VOTE`] | the vote |
+//! | [`COMMITTED`] | the last entry known to be committed |
+//! | [`PURGED`] | the last entry that was purged |
+//! | [`HOSTED`] | one byte: this server holds the group |
+//!
+//! A full disk is no failure: what is to be written waits, unacknowledged, until there is room. To
+//! the other replicas that is a slow disk. Any other failure of a write or a sync stops the log, and
+//! with it the groups, for good.
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
+use std::fmt;
 use std::io;
-use std::ops::RangeBounds;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use openraft::entry::RaftEntry;
-use openraft::storage::{IOFlushed, RaftLogStorage};
-use openraft::type_config::alias::{EntryOf, LogIdOf, VoteOf};
-use openraft::{LogState, OptionalSend, RaftLogReader};
+use openraft::type_config::alias::LogIdOf;
+use serde::de::DeserializeOwned;
+use tokio::sync::{oneshot, watch};
 
 use super::Types;
+use super::group_log::Contents;
+use super::wire::{WireEntry, WireLogId, WireVote};
+use crate::log::{
+    Batch, Committer, Damage, Disk, Log, LogError, LogOptions, LogReader, LogStats, MemoryDisk,
+    Recovered, WhenFull,
+};
+use crate::replication::GroupId;
+use crate::replication::message;
 
-#[derive(Debug, Default)]
-struct Contents {
-    vote: Option<VoteOf<Types>>,
-    purged: Option<LogIdOf<Types>>,
-    committed: Option<LogIdOf<Types>>,
-    /// Consecutive indices, from the one after `purged`.
-    entries: BTreeMap<u64, EntryOf<Types>>,
+/// The register of the vote.
+pub(super) const VOTE: usize = 0;
+/// The register of the last committed entry's id.
+pub(super) const COMMITTED: usize = 1;
+/// The register of the last purged entry's id.
+pub(super) const PURGED: usize = 2;
+/// The register that says that the server holds the group.
+pub(super) const HOSTED: usize = 3;
+
+/// A group with more segments of the log behind its oldest entry than this has to snapshot.
+const SEGMENTS_MAX: usize = 8;
+
+/// What the groups of a server keep their logs and snapshots on; clones share it.
+#[derive(Clone)]
+pub(crate) struct Storage(Arc<Shared>);
+
+struct Shared {
+    /// Where the disk is, for messages.
+    location: String,
+    /// Whether there is a log on the disk; entries are kept in memory alone otherwise.
+    durable: bool,
+    /// None once it is closed.
+    open: RwLock<Option<Open>>,
+    groups: Groups,
+    failure: Failure,
 }
 
-/// A log in memory; clones share it.
-#[derive(Debug, Clone, Default)]
-pub(super) struct MemoryLog(Arc<Mutex<Contents>>);
+type Groups = Mutex<BTreeMap<GroupId, Arc<Mutex<Contents>>>>;
 
-impl MemoryLog {
-    fn contents(&self) -> MutexGuard<'_, Contents> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// What holds the disk.
+#[derive(Clone)]
+struct Open {
+    disk: Arc<dyn Disk>,
+    log: Option<Log<RaftWork>>,
 }
 
-impl RaftLogReader<Types> for MemoryLog {
-    async fn try_get_log_entries<R: RangeBounds<u64> + Clone + Debug + OptionalSend>(
-        &mut self,
-        range: R,
-    ) -> Result<Vec<EntryOf<Types>>, io::Error> {
-        Ok(self.contents().entries.range(range).map(|(_, entry)| entry.clone()).collect())
+/// Why the log stopped, once it has; the first reason counts.
+#[derive(Debug, Clone)]
+struct Failure(Arc<watch::Sender<Option<LogError>>>);
+
+impl Failure {
+    fn none() -> Self {
+        Self(Arc::new(watch::Sender::new(None)))
     }
 
-    async fn read_vote(&mut self) -> Result<Option<VoteOf<Types>>, io::Error> {
-        Ok(self.contents().vote)
-    }
-}
-
-impl RaftLogStorage<Types> for MemoryLog {
-    type LogReader = Self;
-
-    async fn get_log_state(&mut self) -> Result<LogState<Types>, io::Error> {
-        let contents = self.contents();
-        let last = contents.entries.values().next_back().map(RaftEntry::log_id);
-        Ok(LogState { last_purged_log_id: contents.purged, last_log_id: last.or(contents.purged) })
-    }
-
-    async fn get_log_reader(&mut self) -> Self {
-        self.clone()
-    }
-
-    async fn save_vote(&mut self, vote: &VoteOf<Types>) -> Result<(), io::Error> {
-        self.contents().vote = Some(*vote);
-        Ok(())
-    }
-
-    async fn save_committed(&mut self, committed: Option<LogIdOf<Types>>) -> Result<(), io::Error> {
-        self.contents().committed = committed;
-        Ok(())
-    }
-
-    async fn read_committed(&mut self) -> Result<Option<LogIdOf<Types>>, io::Error> {
-        Ok(self.contents().committed)
-    }
-
-    async fn append<I>(&mut self, entries: I, callback: IOFlushed<Types>) -> Result<(), io::Error>
-    where
-        I: IntoIterator<Item = EntryOf<Types>> + OptionalSend,
-        I::IntoIter: OptionalSend,
-    {
-        let entries = entries.into_iter().map(|entry| (entry.index(), entry));
-        self.contents().entries.extend(entries);
-        callback.io_completed(Ok(()));
-        Ok(())
-    }
-
-    async fn truncate_after(&mut self, last: Option<LogIdOf<Types>>) -> Result<(), io::Error> {
-        let first_dropped = last.map_or(0, |id| id.index + 1);
-        self.contents().entries.split_off(&first_dropped);
-        Ok(())
-    }
-
-    async fn purge(&mut self, upto: LogIdOf<Types>) -> Result<(), io::Error> {
-        let mut contents = self.contents();
-        contents.entries = contents.entries.split_off(&(upto.index + 1));
-        contents.purged = Some(upto);
-        Ok(())
+    fn note(&self, error: &LogError) {
+        self.0.send_if_modified(|failure| {
+            let first = failure.is_none();
+            if first {
+                *failure = Some(error.clone());
+            }
+            first
+        });
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use openraft::StorageError;
-    use openraft::testing::log::{StoreBuilder, Suite};
+impl fmt::Debug for Storage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Storage").field("disk", &self.0.location).finish_non_exhaustive()
+    }
+}
 
-    use super::super::machine::Machine;
-    use super::*;
-    use crate::replication::shard::Shard;
+impl Storage {
+    /// Keeps everything in memory: what a server that was stopped had, is gone.
+    pub(crate) fn in_memory() -> Self {
+        let disk = Arc::new(MemoryDisk::new());
+        Self::new(Open { disk, log: None }, Mutex::default(), Failure::none())
+    }
 
-    struct Builder;
+    /// Recovers what `disk` has, and starts the thread that writes to it. Blocks until that is read.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`] if the log cannot be read or written. A server whose log is
+    /// [damaged](LogError::Corrupt) must not vote: it has to come back as a new one.
+    pub(crate) fn open(disk: Arc<dyn Disk>, options: LogOptions) -> Result<Self, LogError> {
+        let options = LogOptions { when_full: WhenFull::Wait, ..options };
+        let recovered = Recovered::open(Arc::clone(&disk), options)?;
+        let groups = recovered.groups().into_iter();
+        let groups = groups.map(|group| {
+            let contents = recover(&recovered, group, &*disk)?;
+            Ok((GroupId(group), Arc::new(Mutex::new(contents))))
+        });
+        let groups = Mutex::new(groups.collect::<Result<_, LogError>>()?);
+        let failure = Failure::none();
+        let committer = RaftCommitter { staged: Vec::new(), failure: failure.clone() };
+        let log = Some(recovered.start(committer)?);
+        Ok(Self::new(Open { disk, log }, groups, failure))
+    }
 
-    impl StoreBuilder<Types, MemoryLog, Machine<Shard>> for Builder {
-        async fn build(&self) -> Result<((), MemoryLog, Machine<Shard>), StorageError<Types>> {
-            Ok(((), MemoryLog::default(), Machine::new()))
+    fn new(open: Open, groups: Groups, failure: Failure) -> Self {
+        let (location, durable) = (open.disk.location(), open.log.is_some());
+        let open = RwLock::new(Some(open));
+        Self(Arc::new(Shared { location, durable, open, groups, failure }))
+    }
+
+    /// The groups that the log has, which are to be started again.
+    pub(crate) fn groups(&self) -> Vec<GroupId> {
+        self.contents().keys().copied().collect()
+    }
+
+    /// Notes that this server holds a group; returns once the note is durable, which waits until
+    /// there [is room](Storage::has_room).
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`] if the log has stopped.
+    pub(crate) async fn create_group(&self, id: GroupId) -> Result<(), LogError> {
+        if self.contents().contains_key(&id) {
+            return Ok(());
+        }
+        let hosted = Record::Set { register: HOSTED, value: vec![1] };
+        self.write(id, vec![hosted], |()| {}).await?;
+        self.contents().entry(id).or_default();
+        Ok(())
+    }
+
+    /// Whether entries of `bytes` in all find room on the disk. Always so in memory.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        self.log().is_none_or(|log| log.has_room(bytes))
+    }
+
+    /// Resolves once the log has stopped, or was found damaged, with the reason: the server has to
+    /// stop too. Never does in memory.
+    pub(crate) async fn failed(&self) -> LogError {
+        let mut failure = self.0.failure.0.subscribe();
+        loop {
+            if let Some(error) = failure.borrow_and_update().clone() {
+                return error;
+            }
+            // The sender is part of what `self` keeps.
+            let _ = failure.changed().await;
         }
     }
 
-    #[test]
-    fn the_log_and_the_state_machine_pass_openrafts_suite() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(Suite::test_all(Builder)).unwrap();
+    /// Counters of the log; zeros in memory.
+    pub(crate) fn stats(&self) -> LogStats {
+        self.log().as_ref().map(Log::stats).unwrap_or_default()
     }
+
+    /// Writes and syncs what is queued, ends the thread that writes, and lets go of the disk. Blocks
+    /// until then. The groups have to be stopped before: what they write later is refused.
+    pub(crate) fn close(&self) {
+        let open = self.0.open.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(log) = open.and_then(|open| open.log) {
+            log.close();
+        }
+    }
+
+    /// What holds the snapshots.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::Stopped`] once it is closed.
+    pub(super) fn disk(&self) -> Result<Arc<dyn Disk>, LogError> {
+        let open = self.0.open.read().unwrap_or_else(PoisonError::into_inner);
+        open.as_ref().map(|open| Arc::clone(&open.disk)).ok_or_else(|| self.closed())
+    }
+
+    /// Where the disk is, for messages.
+    pub(super) fn location(&self) -> &str {
+        &self.0.location
+    }
+
+    /// The log, if there is one and it is open.
+    fn log(&self) -> Option<Log<RaftWork>> {
+        let open = self.0.open.read().unwrap_or_else(PoisonError::into_inner);
+        open.as_ref().and_then(|open| open.log.clone())
+    }
+
+    /// What the log has of a group, which is begun if there is nothing.
+    pub(super) fn group(&self, id: GroupId) -> Arc<Mutex<Contents>> {
+        Arc::clone(self.contents().entry(id).or_default())
+    }
+
+    /// The last entry of a group that was purged.
+    pub(super) fn purged(&self, id: GroupId) -> Option<LogIdOf<Types>> {
+        let group = self.group(id);
+        let contents = group.lock().unwrap_or_else(PoisonError::into_inner);
+        contents.purged()
+    }
+
+    /// Whether entries are on a disk.
+    pub(super) fn is_durable(&self) -> bool {
+        self.0.durable
+    }
+
+    /// Reads what is durable; `None` if nothing is, or the log is closed.
+    pub(super) fn reader(&self) -> Option<LogReader> {
+        self.log().as_ref().map(Log::reader)
+    }
+
+    /// Whether the group keeps many segments of the log from being deleted.
+    pub(super) fn is_lagging(&self, id: GroupId) -> bool {
+        self.log().is_some_and(|log| log.lagging(SEGMENTS_MAX).contains(&id.0))
+    }
+
+    /// Notes that what was durable cannot be read: the server must not go on.
+    pub(super) fn fail(&self, error: &LogError) {
+        self.0.failure.note(error);
+    }
+
+    /// Writes records of a group with the next sync, without waiting for it.
+    pub(super) fn write_lazily(&self, group: GroupId, records: Vec<Record>) {
+        self.queue(RaftWork { group, records, done: None });
+    }
+
+    /// Writes records of a group; calls `done` once they are durable or never will be, in the order
+    /// of the calls.
+    pub(super) fn write_then(
+        &self,
+        group: GroupId,
+        records: Vec<Record>,
+        done: impl FnOnce(Result<(), LogError>) + Send + 'static,
+    ) {
+        self.queue(RaftWork { group, records, done: Some(Box::new(done)) });
+    }
+
+    /// Writes records of a group, and calls `then` and returns once they are durable.
+    pub(super) async fn write(
+        &self,
+        group: GroupId,
+        records: Vec<Record>,
+        then: impl FnOnce(()) + Send + 'static,
+    ) -> Result<(), LogError> {
+        let (sender, receiver) = oneshot::channel();
+        self.write_then(group, records, move |outcome| {
+            // Whoever waited may have been stopped.
+            let _ = sender.send(outcome.map(then));
+        });
+        receiver.await.unwrap_or_else(|_| Err(self.closed()))
+    }
+
+    fn queue(&self, work: RaftWork) {
+        let unsent = match self.log() {
+            Some(log) => log.send(work),
+            None => Err(work),
+        };
+        if let Err(work) = unsent {
+            work.finish(if self.is_durable() { Err(self.closed()) } else { Ok(()) });
+        }
+    }
+
+    /// The error of whatever comes too late.
+    pub(super) fn closed(&self) -> LogError {
+        let closed = LogError::Io {
+            operation: "write to the closed log in",
+            file: self.0.location.clone(),
+            source: Arc::new(io::ErrorKind::BrokenPipe.into()),
+        };
+        LogError::Stopped(Arc::new(closed))
+    }
+
+    fn contents(&self) -> MutexGuard<'_, BTreeMap<GroupId, Arc<Mutex<Contents>>>> {
+        self.0.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is to be written of a group.
+#[derive(Debug)]
+pub(super) enum Record {
+    /// An encoded entry.
+    Append { index: u64, payload: Vec<u8> },
+    /// The entries from this index on are gone.
+    Truncate(u64),
+    /// The entries before this index are gone.
+    Purge(u64),
+    /// A value of a register.
+    Set { register: usize, value: Vec<u8> },
+}
+
+/// Records of one group, and whom to tell once they are durable. They are synced only if there is
+/// somebody to tell.
+struct RaftWork {
+    group: GroupId,
+    records: Vec<Record>,
+    done: Option<Done>,
+}
+
+type Done = Box<dyn FnOnce(Result<(), LogError>) + Send>;
+
+impl RaftWork {
+    fn finish(self, outcome: Result<(), LogError>) {
+        if let Some(done) = self.done {
+            done(outcome);
+        }
+    }
+}
+
+/// Turns work into records, on the log's thread.
+struct RaftCommitter {
+    /// Those who wait for what was staged.
+    staged: Vec<Done>,
+    failure: Failure,
+}
+
+impl Committer for RaftCommitter {
+    type Work = RaftWork;
+
+    fn stage(&mut self, work: RaftWork, batch: &mut Batch) {
+        let group = work.group.0;
+        for record in &work.records {
+            match record {
+                Record::Append { index, payload } => batch.append(group, *index, payload),
+                Record::Truncate(from) => batch.truncate(group, *from),
+                Record::Purge(before) => batch.purge(group, *before),
+                Record::Set { register, value } => batch.set(group, *register, value),
+            }
+        }
+        if let Some(done) = work.done {
+            batch.sync();
+            self.staged.push(done);
+        }
+    }
+
+    fn settle(&mut self, outcome: Result<(), &LogError>) {
+        match outcome {
+            // The log was closed while it waited for room.
+            Ok(()) | Err(LogError::Full { .. }) => {}
+            Err(error) => self.failure.note(error),
+        }
+        for done in self.staged.drain(..) {
+            done(outcome.map_err(Clone::clone));
+        }
+    }
+}
+
+/// What was found of a group at the start.
+fn recover(recovered: &Recovered, group: u32, disk: &dyn Disk) -> Result<Contents, LogError> {
+    let vote: Option<WireVote> = register(recovered, group, VOTE, disk)?;
+    let committed: Option<Option<WireLogId>> = register(recovered, group, COMMITTED, disk)?;
+    let purged: Option<WireLogId> = register(recovered, group, PURGED, disk)?;
+    let indices = recovered.indices(group);
+    if indices.start != purged.as_ref().map_or(0, WireLogId::next) {
+        return Err(contradiction(&disk.location(), Damage::Missing));
+    }
+    let last = match indices.clone().next_back() {
+        None => purged,
+        Some(last) => {
+            let entries = recovered.reader().read(group, last..last + 1, 1)?;
+            let entry = entries.first().and_then(|(_, entry)| message::decode(entry).ok());
+            let entry: WireEntry =
+                entry.ok_or_else(|| contradiction(&disk.location(), Damage::Malformed))?;
+            Some(entry.id())
+        }
+    };
+    Ok(Contents::recovered(vote, committed.flatten(), purged, last))
+}
+
+/// The value of a register.
+fn register<T: DeserializeOwned>(
+    recovered: &Recovered,
+    group: u32,
+    register: usize,
+    disk: &dyn Disk,
+) -> Result<Option<T>, LogError> {
+    let value = recovered.register(group, register);
+    let value = value.map(|value| message::decode(&value)).transpose();
+    value.map_err(|_| contradiction(&disk.location(), Damage::Malformed))
+}
+
+/// The log as a whole is not what this module writes.
+pub(super) fn contradiction(location: &str, damage: Damage) -> LogError {
+    LogError::Corrupt { file: location.to_owned(), offset: 0, damage }
 }

@@ -189,7 +189,7 @@ fn refused_by_group(error: &GroupError) -> Response {
     match error {
         GroupError::NotLeader(leader) => Response::NotLeader(*leader),
         GroupError::Unknown => Response::Unknown,
-        GroupError::Stopped => Response::Refused(Refusal::Stopping),
+        GroupError::Stopped | GroupError::Log(_) => Response::Refused(Refusal::Stopping),
     }
 }
 

@@ -209,6 +209,11 @@ async fn begin_shard<T: Transport>(
     let ready = message::encode(&MetaCommand::ShardReady(shard));
     match meta.propose(ready, Instant::now() + CALL_TIME).await {
         Ok(_) => true,
-        Err(GroupError::NotLeader(_) | GroupError::Unknown | GroupError::Stopped) => false,
+        Err(
+            GroupError::NotLeader(_)
+            | GroupError::Unknown
+            | GroupError::Stopped
+            | GroupError::Log(_),
+        ) => false,
     }
 }
