@@ -284,3 +284,18 @@ fn a_power_cut_while_the_log_of_a_killed_process_is_opened_changes_nothing() {
     }
     assert!(tried > 100, "{tried}");
 }
+
+#[test]
+fn a_segment_without_its_seal_is_noticed_once_the_next_one_was_used() {
+    let disk = MemoryDisk::new();
+    let mut recovered = open(&disk).unwrap();
+    for index in 0..12 {
+        commit(&mut recovered, |b| b.append(1, index, &[1; 900])).unwrap();
+    }
+    let seal = sector::write_offset(recovered.reader().contents().segments[0].end);
+    drop(recovered);
+    let mut bytes = disk.read(&segment::name(1)).unwrap();
+    bytes[usize::try_from(seal).unwrap()..].fill(0);
+    disk.write(&segment::name(1), &bytes);
+    assert!(matches!(open(&disk), Err(LogError::Corrupt { .. })));
+}
