@@ -20,7 +20,8 @@ pub const RECORD_BYTES_MAX: usize = 256 << 20;
 /// The longest batch. With [`SEGMENT_BYTES_MAX`] it keeps segments below what opening a log takes.
 const FRAME_BYTES_MAX: usize = 1 << 30;
 
-/// The most bytes after which a segment is followed by a new one.
+/// The fewest and the most bytes after which a segment is followed by a new one.
+const SEGMENT_BYTES_MIN: u64 = 4 << 10;
 const SEGMENT_BYTES_MAX: u64 = 512 << 20;
 
 /// Bytes of records after which a batch takes no more work.
@@ -44,7 +45,7 @@ const BUFFER_BYTES_MAX: usize = 16 << 20;
 #[non_exhaustive]
 pub struct LogOptions {
     /// Bytes after which a segment is followed by a new one, without the state of the groups that it
-    /// begins with; 64 MiB unless set, at most 512 MiB. A batch is never split, so a segment can be
+    /// begins with; 64 MiB unless set, 4 KiB to 512 MiB. A batch is never split, so a segment can be
     /// longer by one.
     pub segment_bytes: u64,
     /// What happens to a batch for which the disk has no room.
@@ -265,7 +266,7 @@ impl Writer {
         contents: Contents,
         last: Option<Scanned>,
     ) -> Result<Self, LogError> {
-        options.segment_bytes = options.segment_bytes.min(SEGMENT_BYTES_MAX);
+        options.segment_bytes = options.segment_bytes.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
         let counters = Arc::new(Counters::default());
         let log = match &last {
             Some(last) => last.log,
@@ -367,11 +368,10 @@ impl Writer {
             Err(LogError::Full { .. }) => self.sync(&*last.file, last.number)?,
             extended => extended?,
         }
-        if last.frames == 1 {
-            self.seal_again()?;
-        }
+        // Before the seal: it says that there is a segment of the next name.
         let synced = self.disk.sync_names();
-        synced.map_err(|error| broken("sync", &*self.disk, &segment::name(self.number), error))
+        synced.map_err(|error| broken("sync", &*self.disk, &segment::name(self.number), error))?;
+        if last.frames == 1 { self.seal_again() } else { Ok(()) }
     }
 
     /// Seals the segment before this one, as has to be done before this one gets a second frame.
@@ -435,9 +435,8 @@ impl Writer {
     /// If a record does not fit those before it: written, it would be damage for whoever opens the
     /// log.
     fn write(&mut self, batch: &mut Batch) -> Result<(), LogError> {
-        if let Err(head) = self.reader.contents().table.check(&batch.frame[HEADER_BYTES..]) {
-            panic!("a record does not fit the log: {head:?}");
-        }
+        let fits = self.reader.contents().table.check(&batch.frame[HEADER_BYTES..]);
+        assert!(fits.is_ok(), "a record does not fit the log: {fits:?}");
         let frame_bytes = (batch.len() + OVERHEAD_BYTES) as u64;
         if self.written() >= self.options.segment_bytes {
             match self.begin_segment() {

@@ -251,3 +251,51 @@ fn a_long_state_of_the_groups_is_no_reason_for_a_segment() {
     }
     assert_eq!(disk.list().unwrap(), before);
 }
+
+#[test]
+fn a_power_cut_while_the_log_of_a_killed_process_is_opened_changes_nothing() {
+    // What was not synced is read by the opening, and then lost.
+    let killed = |crash| {
+        let disk = MemoryDisk::new();
+        disk.fail(Fault::Crash { operation: crash, seed: u64::MAX });
+        let mut acknowledged = 0;
+        if let Ok(mut recovered) = open(&disk) {
+            while commit(&mut recovered, |b| b.append(1, acknowledged, &[1; 2900])).is_ok() {
+                acknowledged += 1;
+            }
+        }
+        disk.kill();
+        (disk, acknowledged)
+    };
+    let mut tried = 0;
+    for crash in 0..40 {
+        for again in 0.. {
+            let (disk, acknowledged) = killed(crash);
+            let operation = disk.operations() + again;
+            disk.fail(Fault::Crash { operation, seed: u64::MAX });
+            if open(&disk).is_ok() {
+                break;
+            }
+            tried += 1;
+            disk.power_cut(0);
+            let recovered = open(&disk).unwrap_or_else(|e| panic!("{crash} {again}: {e:?}"));
+            assert!(recovered.indices(1).end >= acknowledged, "{crash} {again}");
+        }
+    }
+    assert!(tried > 100, "{tried}");
+}
+
+#[test]
+fn a_segment_without_its_seal_is_noticed_once_the_next_one_was_used() {
+    let disk = MemoryDisk::new();
+    let mut recovered = open(&disk).unwrap();
+    for index in 0..12 {
+        commit(&mut recovered, |b| b.append(1, index, &[1; 900])).unwrap();
+    }
+    let seal = sector::write_offset(recovered.reader().contents().segments[0].end);
+    drop(recovered);
+    let mut bytes = disk.read(&segment::name(1)).unwrap();
+    bytes[usize::try_from(seal).unwrap()..].fill(0);
+    disk.write(&segment::name(1), &bytes);
+    assert!(matches!(open(&disk), Err(LogError::Corrupt { .. })));
+}

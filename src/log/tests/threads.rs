@@ -159,7 +159,7 @@ fn start_told(
     disk: &MemoryDisk,
     options: LogOptions,
     failed: Box<dyn FnMut() + Send>,
-) -> (Log<(u64, usize, bool)>, mpsc::Receiver<Result<(), LogError>>) {
+) -> (Log<<Told as Committer>::Work>, mpsc::Receiver<Result<(), LogError>>) {
     let (settled, told) = mpsc::channel();
     let recovered = Recovered::open(Arc::new(disk.clone()), options).unwrap();
     (recovered.start(Told { settled, failed }).unwrap(), told)
