@@ -40,18 +40,18 @@ use crate::replication::message::{Addresses, Position};
 use crate::replication::{ClusterId, DecodeError, GroupId, ServerId};
 use crate::transport::Transport;
 
+mod group_log;
 #[cfg(test)]
 pub(in crate::replication) mod hostile;
-mod group_log;
 mod machine;
 mod network;
 mod storage;
 mod wire;
 
+use group_log::GroupLog;
 use machine::Machine;
 use network::Network;
 pub(crate) use network::Peers;
-use group_log::GroupLog;
 pub(crate) use storage::Storage;
 
 /// A deterministic state machine at the end of a group's log. Its encoding is its snapshot, made of
