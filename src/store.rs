@@ -16,17 +16,20 @@
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 use crate::parser::{Command, Condition};
 use crate::value::{KEY_BYTES_MAX, Path, Value, ValueError};
 
 mod documents;
+mod encoding;
+mod error;
+mod file;
 mod scan;
 #[cfg(test)]
 mod tests;
 
 pub use documents::Documents;
+pub use error::{CommandError, StoreError};
 pub use scan::{Entry, PAGE_BYTES_MAX, Page, PageToken, Prefix, ScanPage};
 
 /// A document with the version under which it was written.
@@ -60,57 +63,15 @@ pub enum Reply {
     Deleted(bool),
 }
 
-/// Why a command was refused. The store is as it was before.
-#[derive(Debug, Clone, PartialEq, Error, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// The key has no bytes. Give the record a key.
-    #[error("the key is empty")]
-    EmptyKey,
-    /// The key is longer than [`KEY_BYTES_MAX`].
-    #[error("the key has {len} bytes, the limit is {limit}")]
-    KeyTooLong {
-        /// Length of the key, in bytes.
-        len: usize,
-        /// The limit, in bytes.
-        limit: usize,
-    },
-    /// The value of a record has to be a map.
-    #[error("the value of a record has to be a map")]
-    NotAMap,
-    /// The value holds something that cannot be stored.
-    #[error("the value cannot be stored")]
-    Value(#[source] ValueError),
-    /// A conditional put whose condition does not hold. Read the record again, then decide.
-    #[error("the condition of the put does not hold, {}", Found(*found))]
-    Conflict {
-        /// What was asked for.
-        condition: Condition,
-        /// The version of the record that is there, or `None` where the key has no record.
-        found: Option<u64>,
-    },
-}
-
-struct Found(Option<u64>);
-
-impl std::fmt::Display for Found {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            Some(version) => write!(f, "the record has version {version}"),
-            None => write!(f, "there is no record"),
-        }
-    }
-}
-
 /// Checks a record's key: not empty, at most [`KEY_BYTES_MAX`] bytes.
 ///
 /// # Errors
 ///
-/// [`StoreError::EmptyKey`] or [`StoreError::KeyTooLong`].
-pub fn check_key(key: &str) -> Result<(), StoreError> {
+/// [`CommandError::EmptyKey`] or [`CommandError::KeyTooLong`].
+pub fn check_key(key: &str) -> Result<(), CommandError> {
     match key.len() {
-        0 => Err(StoreError::EmptyKey),
-        len if len > KEY_BYTES_MAX => Err(StoreError::KeyTooLong { len, limit: KEY_BYTES_MAX }),
+        0 => Err(CommandError::EmptyKey),
+        len if len > KEY_BYTES_MAX => Err(CommandError::KeyTooLong { len, limit: KEY_BYTES_MAX }),
         _ => Ok(()),
     }
 }
@@ -119,12 +80,12 @@ pub fn check_key(key: &str) -> Result<(), StoreError> {
 ///
 /// # Errors
 ///
-/// [`StoreError::NotAMap`] or [`StoreError::Value`].
-pub fn check_value(value: &Value) -> Result<(), StoreError> {
+/// [`CommandError::NotAMap`] or [`CommandError::Value`].
+pub fn check_value(value: &Value) -> Result<(), CommandError> {
     if !matches!(value, Value::Map(_)) {
-        return Err(StoreError::NotAMap);
+        return Err(CommandError::NotAMap);
     }
-    value.check().map_err(StoreError::Value)
+    value.check().map_err(CommandError::Value)
 }
 
 /// Documents by key, in this process. `Send + Sync`: threads share it by reference.
@@ -188,8 +149,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] for a key or value that cannot be stored; the store is as it was.
-    pub fn put(&self, key: &str, value: Value) -> Result<Put, StoreError> {
+    /// [`CommandError`] for a key or value that cannot be stored; the store is as it was.
+    pub fn put(&self, key: &str, value: Value) -> Result<Put, CommandError> {
         self.put_if(key, value, Condition::Always)
     }
 
@@ -197,21 +158,26 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Conflict`] if the condition does not hold, else as [`Store::put`].
+    /// [`CommandError::Conflict`] if the condition does not hold, else as [`Store::put`].
     ///
     /// # Examples
     ///
     /// ```
-    /// use triekv::{Condition, Store, StoreError, value};
+    /// use triekv::{Condition, Store, CommandError, value};
     ///
     /// let store = Store::in_memory();
     /// let first = store.put_if("a", value!({ "n": 1 }), Condition::IfAbsent)?;
     /// store.put_if("a", value!({ "n": 2 }), Condition::IfVersion(first.version))?;
     /// let late = store.put_if("a", value!({ "n": 3 }), Condition::IfVersion(first.version));
-    /// assert!(matches!(late, Err(StoreError::Conflict { found: Some(2), .. })));
-    /// # Ok::<(), StoreError>(())
+    /// assert!(matches!(late, Err(CommandError::Conflict { found: Some(2), .. })));
+    /// # Ok::<(), CommandError>(())
     /// ```
-    pub fn put_if(&self, key: &str, value: Value, condition: Condition) -> Result<Put, StoreError> {
+    pub fn put_if(
+        &self,
+        key: &str,
+        value: Value,
+        condition: Condition,
+    ) -> Result<Put, CommandError> {
         check_value(&value)?;
         self.write().put_checked(key, value, condition)
     }
@@ -226,8 +192,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the command is refused; the store is as it was.
-    pub fn apply(&self, command: Command) -> Result<Reply, StoreError> {
+    /// [`CommandError`] if the command is refused; the store is as it was.
+    pub fn apply(&self, command: Command) -> Result<Reply, CommandError> {
         self.write().apply(command)
     }
 
@@ -262,7 +228,7 @@ impl Store {
     /// store.put("a", value!({ "n": 2 }))?;
     /// assert_eq!(before.get("a").map(|record| record.version), Some(1));
     /// assert_eq!(store.get("a").map(|record| record.version), Some(2));
-    /// # Ok::<(), triekv::StoreError>(())
+    /// # Ok::<(), triekv::CommandError>(())
     /// ```
     pub fn snapshot(&self) -> Documents {
         self.read().clone()

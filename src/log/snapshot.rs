@@ -39,6 +39,10 @@ impl<R: Read> SnapshotReader<R> {
     pub fn head(&self) -> &[u8] {
         todo!()
     }
+    /// That the last item given means nothing: the error that says where it is.
+    pub fn malformed(&self) -> LogError {
+        todo!()
+    }
     /// The next item; `None` after the last one, once the end was found whole.
     pub fn next_item(&mut self) -> Result<Option<&[u8]>, LogError> {
         todo!()

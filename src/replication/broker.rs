@@ -17,7 +17,7 @@ use crate::parser::{Command, Condition, ParseError, parse_path};
 use crate::replication::message::{Answer, Read, Refusal};
 use crate::replication::shard::encode_command;
 use crate::replication::{ClientId, ClusterId, GroupId, ShardId};
-use crate::store::{Page, Put, Record, Reply, ScanPage, StoreError, check_key, check_value};
+use crate::store::{CommandError, Page, Put, Record, Reply, ScanPage, check_key, check_value};
 use crate::transport::Transport;
 use crate::value::{Path, Value};
 
@@ -50,7 +50,7 @@ pub enum BrokerError {
     Path(#[source] ParseError),
     /// The command was refused. Nothing has changed.
     #[error(transparent)]
-    Store(StoreError),
+    Store(CommandError),
     /// The command is larger than what is sent. Nothing was sent.
     #[error("the command has {len} bytes, the limit is {limit}")]
     CommandTooLarge {
@@ -229,7 +229,7 @@ impl<T: Transport> Broker<T> {
     ///
     /// # Errors
     ///
-    /// [`BrokerError::Store`] with [`StoreError::Conflict`] if the condition does not hold, else as
+    /// [`BrokerError::Store`] with [`CommandError::Conflict`] if the condition does not hold, else as
     /// [`Broker::put`].
     pub async fn put_if(
         &self,

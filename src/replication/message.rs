@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::replication::meta::ClusterMap;
 use crate::replication::{ClusterId, GroupId, ServerId, ShardId};
-use crate::store::{Page, Record, Reply, ScanPage, StoreError};
+use crate::store::{CommandError, Page, Record, Reply, ScanPage};
 use crate::value::{Path, Value};
 
 /// The version of every encoding of this module.
@@ -312,7 +312,7 @@ pub enum Refusal {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum WriteOutcome {
     /// Each command was applied or refused, in order.
-    Applied(Vec<Result<Reply, StoreError>>),
+    Applied(Vec<Result<Reply, CommandError>>),
     /// Another batch of this client came first: this one may have been applied before.
     Unknown,
     /// The batch could not be decoded; nothing was applied.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::parser::{Command, Condition};
-use crate::store::{Put, Record, Reply, StoreError, check_key, check_value};
+use crate::store::{CommandError, Put, Record, Reply, check_key, check_value};
 use crate::trie::Trie;
 use crate::value::{Path, Value};
 
@@ -46,13 +46,13 @@ impl Documents {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]; nothing has changed then.
+    /// [`CommandError`]; nothing has changed then.
     pub fn put(
         &mut self,
         key: &str,
         value: Value,
         condition: Condition,
-    ) -> Result<Put, StoreError> {
+    ) -> Result<Put, CommandError> {
         check_value(&value)?;
         self.put_checked(key, value, condition)
     }
@@ -63,12 +63,12 @@ impl Documents {
         key: &str,
         value: Value,
         condition: Condition,
-    ) -> Result<Put, StoreError> {
+    ) -> Result<Put, CommandError> {
         check_key(key)?;
         if condition != Condition::Always {
             let found = self.get(key).map(|record| record.version);
             if !holds(condition, found) {
-                return Err(StoreError::Conflict { condition, found });
+                return Err(CommandError::Conflict { condition, found });
             }
         }
         let version = self.version + 1;
@@ -88,14 +88,55 @@ impl Documents {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the command is refused; nothing has changed then.
-    pub fn apply(&mut self, command: Command) -> Result<Reply, StoreError> {
+    /// [`CommandError`] if the command is refused; nothing has changed then.
+    pub fn apply(&mut self, command: Command) -> Result<Reply, CommandError> {
         Ok(match command {
             Command::Get { key } => Reply::Record(self.get(&key).cloned()),
             Command::Query { path } => Reply::Value(self.query(&path).cloned()),
             Command::Put { key, value, condition } => Reply::Put(self.put(&key, value, condition)?),
             Command::Delete { key } => Reply::Deleted(self.delete(&key)),
         })
+    }
+
+    /// Carries out commands that have passed [`check_command`], in order: all of them or none.
+    ///
+    /// # Errors
+    ///
+    /// The place of the command that is refused, and why; nothing has changed then.
+    pub(super) fn apply_all(
+        &mut self,
+        commands: Vec<Command>,
+    ) -> Result<Vec<Reply>, (usize, CommandError)> {
+        // What was checked is refused by its condition only, and nothing has to be undone for the
+        // first one.
+        let before = commands.iter().skip(1).any(is_conditional).then(|| self.clone());
+        let mut replies = Vec::with_capacity(commands.len());
+        for (position, command) in commands.into_iter().enumerate() {
+            match self.apply_checked(command) {
+                Ok(reply) => replies.push(reply),
+                Err(error) => {
+                    if let Some(before) = before {
+                        *self = before;
+                    }
+                    return Err((position, error));
+                }
+            }
+        }
+        Ok(replies)
+    }
+
+    /// Carries out a command that has passed [`check_command`].
+    fn apply_checked(&mut self, command: Command) -> Result<Reply, CommandError> {
+        match command {
+            Command::Put { key, value, condition } => {
+                self.put_checked(&key, value, condition).map(Reply::Put)
+            }
+            command => self.apply(command),
+        }
+    }
+
+    pub(super) fn from_parts(records: Trie<Record>, version: u64) -> Self {
+        Self { records, version }
     }
 
     /// The number of records.
@@ -112,6 +153,18 @@ impl Documents {
     pub fn version(&self) -> u64 {
         self.version
     }
+}
+
+/// Checks what does not depend on the state: keys and values of puts.
+pub(super) fn check_command(command: &Command) -> Result<(), CommandError> {
+    match command {
+        Command::Put { key, value, .. } => check_value(value).and_then(|()| check_key(key)),
+        Command::Get { .. } | Command::Query { .. } | Command::Delete { .. } => Ok(()),
+    }
+}
+
+fn is_conditional(command: &Command) -> bool {
+    matches!(command, Command::Put { condition, .. } if *condition != Condition::Always)
 }
 
 fn holds(condition: Condition, found: Option<u64>) -> bool {

@@ -23,11 +23,11 @@ fn a_put_whose_condition_does_not_hold_changes_nothing() {
     let store = Store::in_memory();
     let missing = store.put_if("a", value!({}), Condition::IfVersion(0)).unwrap_err();
     let condition = Condition::IfVersion(0);
-    assert_eq!(missing, StoreError::Conflict { condition, found: None });
+    assert_eq!(missing, CommandError::Conflict { condition, found: None });
     assert!(store.is_empty());
     store.put_if("a", value!({ "n": 1 }), Condition::IfAbsent).unwrap();
     let taken = store.put_if("a", value!({ "n": 2 }), Condition::IfAbsent).unwrap_err();
-    assert_eq!(taken, StoreError::Conflict { condition: Condition::IfAbsent, found: Some(1) });
+    assert_eq!(taken, CommandError::Conflict { condition: Condition::IfAbsent, found: Some(1) });
     assert_eq!(
         taken.to_string(),
         "the condition of the put does not hold, the record has version 1"
@@ -42,11 +42,11 @@ fn keys_and_values_that_cannot_be_stored_are_refused() {
     store.put(&longest, value!({})).unwrap();
     let error = store.put(&format!("{longest}k"), value!({})).unwrap_err();
     let (len, limit) = (KEY_BYTES_MAX + 1, KEY_BYTES_MAX);
-    assert_eq!(error, StoreError::KeyTooLong { len, limit });
-    assert_eq!(store.put("", value!({})).unwrap_err(), StoreError::EmptyKey);
-    assert_eq!(store.put("a", value!([1])).unwrap_err(), StoreError::NotAMap);
+    assert_eq!(error, CommandError::KeyTooLong { len, limit });
+    assert_eq!(store.put("", value!({})).unwrap_err(), CommandError::EmptyKey);
+    assert_eq!(store.put("a", value!([1])).unwrap_err(), CommandError::NotAMap);
     let error = store.put("a", value!({ "x": f64::NAN })).unwrap_err();
-    let StoreError::Value(error) = error else { panic!("{error}") };
+    let CommandError::Value(error) = error else { panic!("{error}") };
     assert!(matches!(error.kind(), ValueErrorKind::NotFinite));
     assert_eq!(store.len(), 1);
 }

@@ -9,7 +9,7 @@ use triekv::replication::{
     Broker, BrokerBuilder, BrokerError, ConnectError, LoadEvent, LoadMode, LoadReport, Server,
     Timing,
 };
-use triekv::store::{Page, StoreError};
+use triekv::store::{CommandError, Page};
 use triekv::transport::{
     BoxFuture, ChannelTransport, Frame, Handler, Listener, TcpTransport, Transport, TransportError,
 };
@@ -111,16 +111,16 @@ async fn commands<T: Transport>(broker: &Broker<T>) {
     let error = broker.put_if("person1", value!({}), stale).await.unwrap_err();
     let found = Some(again.version);
     assert!(
-        matches!(error, BrokerError::Store(StoreError::Conflict { found: f, .. }) if f == found)
+        matches!(error, BrokerError::Store(CommandError::Conflict { found: f, .. }) if f == found)
     );
     let current = Condition::IfVersion(again.version);
     broker.put_if("person1", value!({}), current).await.unwrap();
     let error = broker.put_if("person1", value!({}), Condition::IfAbsent).await.unwrap_err();
-    assert!(matches!(error, BrokerError::Store(StoreError::Conflict { .. })));
+    assert!(matches!(error, BrokerError::Store(CommandError::Conflict { .. })));
     let error = broker.put("person1", value!("no map")).await.unwrap_err();
-    assert!(matches!(error, BrokerError::Store(StoreError::NotAMap)));
+    assert!(matches!(error, BrokerError::Store(CommandError::NotAMap)));
     let error = broker.put("", value!({})).await.unwrap_err();
-    assert!(matches!(error, BrokerError::Store(StoreError::EmptyKey)));
+    assert!(matches!(error, BrokerError::Store(CommandError::EmptyKey)));
     let error = broker.put("big", value!({ "v": "x".repeat(9 << 20) })).await.unwrap_err();
     assert!(matches!(error, BrokerError::CommandTooLarge { .. }));
 

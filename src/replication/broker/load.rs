@@ -29,7 +29,7 @@ use crate::parser::{Condition, ParseError, parse_record};
 use crate::replication::GroupId;
 use crate::replication::message::{self, Bytes, Refusal, Request, Response};
 use crate::replication::meta::{FileHash, Load, MetaCommand, MetaReply};
-use crate::store::{Reply, StoreError};
+use crate::store::{CommandError, Reply};
 use crate::transport::Transport;
 use crate::trie::Trie;
 use crate::value::Value;
@@ -121,7 +121,7 @@ pub enum LineError {
     },
     /// Its record cannot be stored.
     #[error(transparent)]
-    Store(StoreError),
+    Store(CommandError),
     /// Its record is larger than what is sent to a server.
     #[error("the record has {len} bytes, the limit is {limit}")]
     TooLarge {
@@ -355,7 +355,7 @@ impl<T: Transport> Loader<'_, T> {
         {
             match finish(pending).await {
                 Ok(_) => self.report.put += 1,
-                Err(BrokerError::Store(StoreError::Conflict { .. })) => self.report.present += 1,
+                Err(BrokerError::Store(CommandError::Conflict { .. })) => self.report.present += 1,
                 Err(source) => return Err(LoadError::Put { line, source }),
             }
             on_event(LoadEvent::Progress { bytes, total: self.total });

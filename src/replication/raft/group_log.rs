@@ -1,43 +1,212 @@
-//! The log of a group, in memory: what a server that was stopped had, is gone.
+//! The log of one group, as openraft asks for it.
 //!
-//! This is the seam where a log on disk goes: everything openraft asks of a log's storage is here.
+//! The newest entries are in memory: all that are not durable yet, and those that followers and the
+//! state machine are likely to ask for. Older ones are read from the server's log. Without a log on
+//! disk, all are in memory.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::io;
-use std::ops::RangeBounds;
+use std::ops::{Bound, Range, RangeBounds};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::type_config::alias::{EntryOf, LogIdOf, VoteOf};
-use openraft::{LogState, OptionalSend, RaftLogReader};
+use openraft::{EntryPayload, LogState, OptionalSend, RaftLogReader};
 
-use super::{Storage, Types};
-use crate::log::LogError;
+use super::storage::{COMMITTED, IfFull, PURGED, Record, Storage, VOTE, contradiction};
+use super::wire::{WireEntry, WireLogId, WireVote};
+use super::Types;
+use crate::log::{Damage, LogError, LogReader};
 use crate::replication::GroupId;
+use crate::replication::message;
 
+/// Bytes of entries that a group keeps in memory although they are on disk.
+const CACHE_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes of entries that are read from disk at once.
+const READ_BYTES: usize = 4 << 20;
+
+/// What an entry takes in memory besides its payload, about.
+const ENTRY_BYTES: usize = 64;
+
+/// The log of a group as of the last call, whether it is durable or not.
 #[derive(Debug, Default)]
-struct Contents {
+pub(super) struct Contents {
+    /// As it is on disk.
     vote: Option<VoteOf<Types>>,
-    purged: Option<LogIdOf<Types>>,
     committed: Option<LogIdOf<Types>>,
-    /// Consecutive indices, from the one after `purged`.
-    entries: BTreeMap<u64, EntryOf<Types>>,
+    purged: Option<LogIdOf<Types>>,
+    /// The index of the first entry.
+    first: u64,
+    /// The last entry, or the last purged one if none is left.
+    last: Option<LogIdOf<Types>>,
+    /// The newest entries up to `last`, with consecutive indices.
+    cache: VecDeque<EntryOf<Types>>,
+    cache_bytes: usize,
+    /// The entries before this index are durable.
+    durable: u64,
+    /// Grows whenever entries go.
+    cuts: u64,
 }
 
-/// A log in memory; clones share it.
-#[derive(Debug, Clone, Default)]
-pub(super) struct GroupLog(Arc<Mutex<Contents>>);
+impl Contents {
+    /// What was found on disk.
+    pub(super) fn recovered(
+        vote: Option<WireVote>,
+        committed: Option<WireLogId>,
+        purged: Option<WireLogId>,
+        last: Option<WireLogId>,
+    ) -> Self {
+        let last: Option<LogIdOf<Types>> = last.map(Into::into);
+        let first = purged.map_or(0, |purged| purged.index + 1);
+        Self {
+            first,
+            vote: vote.map(Into::into),
+            committed: committed.map(Into::into),
+            purged: purged.map(Into::into),
+            last,
+            durable: last.map_or(0, |last| last.index + 1),
+            ..Self::default()
+        }
+    }
+
+    /// The last entry that was purged.
+    pub(super) fn purged(&self) -> Option<LogIdOf<Types>> {
+        self.purged
+    }
+
+    /// The index of the entry to be appended next.
+    fn next(&self) -> u64 {
+        self.last.map_or(0, |last| last.index + 1)
+    }
+
+    /// The index of the first entry in memory.
+    fn cached_from(&self) -> u64 {
+        self.next() - self.cache.len() as u64
+    }
+
+    /// Those of the entries that are in memory.
+    fn cached(&self, indices: Range<u64>) -> Vec<EntryOf<Types>> {
+        let start = indices.start.saturating_sub(self.cached_from());
+        let count = indices.end.saturating_sub(indices.start.max(self.cached_from()));
+        let place = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+        self.cache.iter().skip(place(start)).take(place(count)).cloned().collect()
+    }
+
+    fn append(&mut self, entry: EntryOf<Types>) {
+        if self.last.is_none() {
+            self.first = entry.index();
+        }
+        self.last = Some(entry.log_id);
+        self.cache_bytes += size(&entry);
+        self.cache.push_back(entry);
+    }
+
+    /// Drops the entries from `from` on; `last` is the one before.
+    fn truncate(&mut self, from: u64, last: Option<LogIdOf<Types>>) {
+        while self.cache.back().is_some_and(|entry| entry.index() >= from) {
+            self.cache_bytes -= self.cache.pop_back().map_or(0, |entry| size(&entry));
+        }
+        self.last = last.max(self.purged);
+        self.durable = self.durable.min(from);
+        self.cuts += 1;
+    }
+
+    /// Drops the entries up to `upto`.
+    fn purge(&mut self, upto: LogIdOf<Types>) {
+        self.drop_cached(|entry| entry.index() <= upto.index);
+        self.purged = Some(upto);
+        self.first = upto.index + 1;
+        if self.next() <= self.first {
+            self.last = Some(upto);
+        }
+        self.cuts += 1;
+    }
+
+    /// Notes that the entries before `end` are durable, and drops old ones from memory.
+    fn settle(&mut self, end: u64) {
+        // Some may have been truncated since.
+        self.durable = self.durable.max(end.min(self.next()));
+        let durable = self.durable;
+        let mut excess = self.cache_bytes.saturating_sub(CACHE_BYTES_MAX);
+        self.drop_cached(|entry| {
+            let goes = excess > 0 && entry.index() < durable;
+            excess = excess.saturating_sub(size(entry));
+            goes
+        });
+    }
+
+    fn drop_cached(&mut self, mut goes: impl FnMut(&EntryOf<Types>) -> bool) {
+        while self.cache.front().is_some_and(&mut goes) {
+            self.cache_bytes -= self.cache.pop_front().map_or(0, |entry| size(&entry));
+        }
+    }
+}
+
+fn size(entry: &EntryOf<Types>) -> usize {
+    let payload = match &entry.payload {
+        EntryPayload::Normal(payload) => payload.0.len(),
+        EntryPayload::Blank | EntryPayload::Membership(_) => 0,
+    };
+    ENTRY_BYTES + payload
+}
+
+/// The log of a group; clones share it.
+#[derive(Debug, Clone)]
+pub(super) struct GroupLog {
+    id: GroupId,
+    contents: Arc<Mutex<Contents>>,
+    storage: Storage,
+}
 
 impl GroupLog {
-    pub(super) async fn open(_id: GroupId, _storage: &Storage) -> Result<Self, LogError> {
-        Ok(Self::default())
+    /// The log of group `id` in `storage`.
+    pub(super) fn new(id: GroupId, storage: &Storage) -> Self {
+        Self { id, contents: storage.group(id), storage: storage.clone() }
     }
 
     fn contents(&self) -> MutexGuard<'_, Contents> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.contents)
     }
+
+    /// Reads entries that were on disk, and not in memory, a moment ago.
+    async fn read(&self, indices: Range<u64>) -> Result<Vec<EntryOf<Types>>, LogError> {
+        let missing = || contradiction(&**self.storage.disk(), Damage::Missing);
+        let (group, reader) = (self.id.0, self.storage.reader().ok_or_else(missing)?);
+        let (from, count) = (indices.start, indices.end - indices.start);
+        let reading = tokio::task::spawn_blocking(move || read_all(&reader, group, indices));
+        let encoded = reading.await.map_err(|_| missing())??;
+        let entries = encoded.iter().map(|entry| message::decode::<WireEntry>(entry));
+        let entries: Result<Vec<EntryOf<Types>>, _> =
+            entries.map(|entry| entry.map(Into::into)).collect();
+        let malformed = |_| contradiction(&**self.storage.disk(), Damage::Malformed);
+        let entries = entries.map_err(malformed)?;
+        let whole = entries.len() as u64 == count
+            && (from..).zip(&entries).all(|(index, entry)| entry.index() == index);
+        if whole { Ok(entries) } else { Err(missing()) }
+    }
+}
+
+/// Reads the entries of `indices` that there are.
+fn read_all(
+    reader: &LogReader,
+    group: u32,
+    mut indices: Range<u64>,
+) -> Result<Vec<Vec<u8>>, LogError> {
+    let mut all = Vec::new();
+    while !indices.is_empty() {
+        let part = reader.read(group, indices.clone(), READ_BYTES)?;
+        let Some((last, _)) = part.last() else { break };
+        indices.start = last + 1;
+        all.extend(part.into_iter().map(|(_, entry)| entry));
+    }
+    Ok(all)
+}
+
+fn lock(contents: &Mutex<Contents>) -> MutexGuard<'_, Contents> {
+    contents.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl RaftLogReader<Types> for GroupLog {
@@ -45,7 +214,34 @@ impl RaftLogReader<Types> for GroupLog {
         &mut self,
         range: R,
     ) -> Result<Vec<EntryOf<Types>>, io::Error> {
-        Ok(self.contents().entries.range(range).map(|(_, entry)| entry.clone()).collect())
+        let start = match range.start_bound() {
+            Bound::Included(start) => *start,
+            Bound::Excluded(before) => before.saturating_add(1),
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(last) => last.saturating_add(1),
+            Bound::Excluded(end) => *end,
+            Bound::Unbounded => u64::MAX,
+        };
+        loop {
+            let (on_disk, cached, cuts) = {
+                let contents = self.contents();
+                let (start, end) = (start.max(contents.first), end.min(contents.next()));
+                (start..end.min(contents.cached_from()), contents.cached(start..end), contents.cuts)
+            };
+            if on_disk.is_empty() {
+                return Ok(cached);
+            }
+            let read = self.read(on_disk).await;
+            if self.contents().cuts != cuts {
+                // What was read may be gone, or others may be in its place.
+                continue;
+            }
+            let mut entries = read.inspect_err(|error| self.storage.fail(error)).map_err(io_error)?;
+            entries.extend(cached);
+            return Ok(entries);
+        }
     }
 
     async fn read_vote(&mut self) -> Result<Option<VoteOf<Types>>, io::Error> {
@@ -58,8 +254,7 @@ impl RaftLogStorage<Types> for GroupLog {
 
     async fn get_log_state(&mut self) -> Result<LogState<Types>, io::Error> {
         let contents = self.contents();
-        let last = contents.entries.values().next_back().map(RaftEntry::log_id);
-        Ok(LogState { last_purged_log_id: contents.purged, last_log_id: last.or(contents.purged) })
+        Ok(LogState { last_purged_log_id: contents.purged, last_log_id: contents.last })
     }
 
     async fn get_log_reader(&mut self) -> Self {
@@ -67,12 +262,17 @@ impl RaftLogStorage<Types> for GroupLog {
     }
 
     async fn save_vote(&mut self, vote: &VoteOf<Types>) -> Result<(), io::Error> {
-        self.contents().vote = Some(*vote);
-        Ok(())
+        let value = message::encode(&WireVote::from(vote));
+        let records = vec![Record::Set { register: VOTE, value }];
+        let (vote, contents) = (*vote, Arc::clone(&self.contents));
+        let saved = move |()| lock(&contents).vote = Some(vote);
+        self.storage.write(self.id, records, IfFull::Wait, saved).await.map_err(io_error)
     }
 
     async fn save_committed(&mut self, committed: Option<LogIdOf<Types>>) -> Result<(), io::Error> {
         self.contents().committed = committed;
+        let value = message::encode(&committed.as_ref().map(WireLogId::from));
+        self.storage.write_lazily(self.id, vec![Record::Set { register: COMMITTED, value }]);
         Ok(())
     }
 
@@ -85,46 +285,65 @@ impl RaftLogStorage<Types> for GroupLog {
         I: IntoIterator<Item = EntryOf<Types>> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let entries = entries.into_iter().map(|entry| (entry.index(), entry));
-        self.contents().entries.extend(entries);
-        callback.io_completed(Ok(()));
+        let mut records = Vec::new();
+        let end = {
+            let mut contents = self.contents();
+            for entry in entries {
+                if self.storage.is_durable() {
+                    let payload = message::encode(&WireEntry::from(&entry));
+                    records.push(Record::Append { index: entry.index(), payload });
+                }
+                contents.append(entry);
+            }
+            contents.next()
+        };
+        if !self.storage.is_durable() {
+            callback.io_completed(Ok(()));
+            return Ok(());
+        }
+        let contents = Arc::clone(&self.contents);
+        self.storage.write_then(self.id, records, IfFull::Wait, move |outcome| {
+            if outcome.is_ok() {
+                lock(&contents).settle(end);
+            }
+            callback.io_completed(outcome.map_err(io_error));
+        });
         Ok(())
     }
 
     async fn truncate_after(&mut self, last: Option<LogIdOf<Types>>) -> Result<(), io::Error> {
-        let first_dropped = last.map_or(0, |id| id.index + 1);
-        self.contents().entries.split_off(&first_dropped);
-        Ok(())
+        let from = last.map_or(0, |last| last.index + 1);
+        {
+            let mut contents = self.contents();
+            if from >= contents.next() {
+                return Ok(());
+            }
+            contents.truncate(from, last);
+        }
+        let contents = Arc::clone(&self.contents);
+        // Entries appended before may have become durable meanwhile.
+        let truncated = move |()| {
+            let mut contents = lock(&contents);
+            contents.durable = contents.durable.min(from);
+        };
+        let records = vec![Record::Truncate(from)];
+        self.storage.write(self.id, records, IfFull::Wait, truncated).await.map_err(io_error)
     }
 
     async fn purge(&mut self, upto: LogIdOf<Types>) -> Result<(), io::Error> {
-        let mut contents = self.contents();
-        contents.entries = contents.entries.split_off(&(upto.index + 1));
-        contents.purged = Some(upto);
+        if self.contents().purged >= Some(upto) {
+            return Ok(());
+        }
+        self.contents().purge(upto);
+        // The register first: entries without their predecessor would be damage.
+        let value = message::encode(&WireLogId::from(&upto));
+        let records =
+            vec![Record::Set { register: PURGED, value }, Record::Purge(upto.index + 1)];
+        self.storage.write_lazily(self.id, records);
         Ok(())
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use openraft::StorageError;
-    use openraft::testing::log::{StoreBuilder, Suite};
-
-    use super::super::machine::Machine;
-    use super::*;
-    use crate::replication::shard::Shard;
-
-    struct Builder;
-
-    impl StoreBuilder<Types, GroupLog, Machine<Shard>> for Builder {
-        async fn build(&self) -> Result<((), GroupLog, Machine<Shard>), StorageError<Types>> {
-            Ok(((), GroupLog::default(), Machine::new()))
-        }
-    }
-
-    #[test]
-    fn the_log_and_the_state_machine_pass_openrafts_suite() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(Suite::test_all(Builder)).unwrap();
-    }
+fn io_error(error: LogError) -> io::Error {
+    io::Error::other(error)
 }

@@ -1,20 +1,103 @@
 //! What the groups of a server are kept on: one log for all of them, and a file for each snapshot.
+//!
+//! The log's thread turns the work of all groups that waits into records, and syncs them together.
+//! An entry is a [`Record::Append`], the rest are small values in registers, which are written anew
+//! with each change: the vote, the last committed and the last purged entry. Bytes on disk are the
+//! encodings of [`wire`](super::wire), never those of the library.
+//!
+//! | register | value |
+//! |---|---|
+//! | [`VOTE`] | the vote |
+//! | [`COMMITTED`] | the last entry known to be committed |
+//! | [`PURGED`] | the last entry that was purged |
+//! | [`HOSTED`] | one byte: this server holds the group |
+//!
+//! A full disk is no failure: what was to be written waits, unacknowledged, and is tried again. To
+//! the other replicas that is a slow disk. Any other failure of a write or a sync stops the log, and
+//! with it the groups, for good.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::log::{Disk, LogError, LogOptions, LogStats, MemoryDisk};
+use serde::de::DeserializeOwned;
+use tokio::sync::{Notify, oneshot, watch};
+
+use super::group_log::Contents;
+use super::wire::{WireEntry, WireLogId, WireVote};
+use crate::log::{
+    Batch, Committer, Damage, Disk, Log, LogError, LogOptions, LogReader, LogStats, MemoryDisk,
+    Recovered,
+};
 use crate::replication::GroupId;
+use crate::replication::message;
+
+/// The register of the vote.
+pub(super) const VOTE: usize = 0;
+/// The register of the last committed entry's id.
+pub(super) const COMMITTED: usize = 1;
+/// The register of the last purged entry's id.
+pub(super) const PURGED: usize = 2;
+/// The register that says that the server holds the group.
+pub(super) const HOSTED: usize = 3;
+
+/// A group with more segments of the log behind its oldest entry than this has to snapshot.
+const SEGMENTS_MAX: usize = 8;
 
 /// What the groups of a server keep their logs and snapshots on; clones share it.
-#[derive(Debug, Clone)]
-pub(crate) struct Storage {
+#[derive(Clone)]
+pub(crate) struct Storage(Arc<Shared>);
+
+struct Shared {
     disk: Arc<dyn Disk>,
+    /// None where entries are kept in memory alone.
+    log: Option<Log<RaftWork>>,
+    groups: Mutex<BTreeMap<GroupId, Arc<Mutex<Contents>>>>,
+    signals: Signals,
+}
+
+/// What the log's thread tells the tasks.
+#[derive(Debug, Clone)]
+struct Signals {
+    /// Why the log stopped, once it has.
+    failure: Arc<watch::Sender<Option<LogError>>>,
+    /// The disk was full: somebody has to [try again](Storage::try_again).
+    full: Arc<Notify>,
+}
+
+impl Signals {
+    fn new() -> Self {
+        Self { failure: Arc::new(watch::Sender::new(None)), full: Arc::new(Notify::new()) }
+    }
+
+    /// Notes the first failure.
+    fn fail(&self, error: &LogError) {
+        self.failure.send_if_modified(|failure| {
+            let first = failure.is_none();
+            if first {
+                *failure = Some(error.clone());
+            }
+            first
+        });
+    }
+}
+
+impl fmt::Debug for Storage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Storage").field("disk", &self.0.disk.location()).finish_non_exhaustive()
+    }
 }
 
 impl Storage {
     /// Keeps everything in memory: what a server that was stopped had, is gone.
     pub(crate) fn in_memory() -> Self {
-        Self { disk: Arc::new(MemoryDisk::new()) }
+        Self(Arc::new(Shared {
+            disk: Arc::new(MemoryDisk::new()),
+            log: None,
+            groups: Mutex::default(),
+            signals: Signals::new(),
+        }))
     }
 
     /// Recovers what `disk` has, and starts the thread that writes to it. Blocks until that is read.
@@ -24,13 +107,28 @@ impl Storage {
     /// [`LogError`] if the log cannot be read or written. A server whose log is
     /// [damaged](LogError::Corrupt) must not vote: it has to come back as a new one.
     pub(crate) fn open(disk: Arc<dyn Disk>, options: LogOptions) -> Result<Self, LogError> {
-        let _ = options;
-        Ok(Self { disk })
+        let recovered = Recovered::open(Arc::clone(&disk), options)?;
+        let groups = recovered.groups().into_iter();
+        let found = groups
+            .map(|group| FoundGroup::read(&recovered, group, &*disk))
+            .collect::<Result<Vec<_>, _>>()?;
+        let signals = Signals::new();
+        let log = recovered.start(RaftCommitter {
+            staged: Vec::new(),
+            waiting: VecDeque::new(),
+            signals: signals.clone(),
+        })?;
+        let mut groups = BTreeMap::new();
+        for group in found {
+            let id = GroupId(group.group);
+            groups.insert(id, Arc::new(Mutex::new(group.into_contents(&log, &*disk)?)));
+        }
+        Ok(Self(Arc::new(Shared { disk, log: Some(log), groups: Mutex::new(groups), signals })))
     }
 
     /// The groups that the log has, which are to be started again.
     pub(crate) fn groups(&self) -> Vec<GroupId> {
-        Vec::new()
+        self.contents().keys().copied().collect()
     }
 
     /// Notes that this server holds a group; returns once the note is durable.
@@ -39,28 +137,316 @@ impl Storage {
     ///
     /// [`LogError`] if it could not be written. After [`LogError::Full`] it can be tried again.
     pub(crate) async fn create_group(&self, id: GroupId) -> Result<(), LogError> {
-        let _ = id;
+        if self.contents().contains_key(&id) {
+            return Ok(());
+        }
+        let hosted = Record::Set { register: HOSTED, value: vec![1] };
+        self.write(id, vec![hosted], IfFull::GiveUp, |_| {}).await?;
+        self.contents().entry(id).or_default();
         Ok(())
     }
 
     /// Whether entries of `bytes` in all find room on the disk. Always so in memory.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
-        let _ = bytes;
-        true
+        self.0.log.as_ref().is_none_or(|log| log.has_room(bytes))
     }
 
-    /// Resolves once the log has stopped, with the reason: the server has to stop too. Never does in
-    /// memory.
+    /// Resolves once the log has stopped, or was found damaged, with the reason: the server has to
+    /// stop too. Never does in memory.
     pub(crate) async fn failed(&self) -> LogError {
-        std::future::pending().await
+        let mut failure = self.0.signals.failure.subscribe();
+        loop {
+            if let Some(error) = failure.borrow_and_update().clone() {
+                return error;
+            }
+            // The sender is part of what `self` keeps.
+            let _ = failure.changed().await;
+        }
     }
 
     /// Counters of the log; zeros in memory.
     pub(crate) fn stats(&self) -> LogStats {
-        LogStats::default()
+        self.0.log.as_ref().map(Log::stats).unwrap_or_default()
     }
 
     /// Writes and syncs what is queued, and ends the thread that writes. Blocks until then. The
     /// groups have to be stopped before.
-    pub(crate) fn close(&self) {}
+    pub(crate) fn close(&self) {
+        if let Some(log) = &self.0.log {
+            log.close();
+        }
+    }
+
+    /// What holds the snapshots.
+    pub(super) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.0.disk
+    }
+
+    /// What the log has of a group, which is begun if there is nothing.
+    pub(super) fn group(&self, id: GroupId) -> Arc<Mutex<Contents>> {
+        Arc::clone(self.contents().entry(id).or_default())
+    }
+
+    /// Whether entries are on a disk.
+    pub(super) fn is_durable(&self) -> bool {
+        self.0.log.is_some()
+    }
+
+    /// Reads what is durable.
+    pub(super) fn reader(&self) -> Option<LogReader> {
+        self.0.log.as_ref().map(Log::reader)
+    }
+
+    /// Whether the group keeps many segments of the log from being deleted.
+    pub(super) fn is_lagging(&self, id: GroupId) -> bool {
+        self.0.log.as_ref().is_some_and(|log| log.lagging(SEGMENTS_MAX).contains(&id.0))
+    }
+
+    /// Notes that what was durable cannot be read: the server must not go on.
+    pub(super) fn fail(&self, error: &LogError) {
+        self.0.signals.fail(error);
+    }
+
+    /// Resolves for one of those who wait, whenever the disk was found full: that one has to
+    /// [try again](Storage::try_again) after a pause.
+    pub(super) async fn full(&self) {
+        self.0.signals.full.notified().await;
+    }
+
+    /// Has the log's thread write what waits for room on the disk.
+    pub(super) fn try_again(&self) {
+        self.queue(RaftWork {
+            group: GroupId::META,
+            records: Vec::new(),
+            if_full: IfFull::Wait,
+            done: None,
+        });
+    }
+
+    /// Writes records of a group with the next sync, without waiting for it.
+    pub(super) fn write_lazily(&self, group: GroupId, records: Vec<Record>) {
+        self.queue(RaftWork { group, records, if_full: IfFull::Wait, done: None });
+    }
+
+    /// Writes records of a group; calls `done` once they are durable or never will be, in the order
+    /// of the calls.
+    pub(super) fn write_then(
+        &self,
+        group: GroupId,
+        records: Vec<Record>,
+        if_full: IfFull,
+        done: impl FnOnce(Result<(), LogError>) + Send + 'static,
+    ) {
+        self.queue(RaftWork { group, records, if_full, done: Some(Box::new(done)) });
+    }
+
+    /// Writes records of a group, and calls `then` and returns once they are durable.
+    pub(super) async fn write(
+        &self,
+        group: GroupId,
+        records: Vec<Record>,
+        if_full: IfFull,
+        then: impl FnOnce(()) + Send + 'static,
+    ) -> Result<(), LogError> {
+        let (sender, receiver) = oneshot::channel();
+        self.write_then(group, records, if_full, move |outcome| {
+            // Whoever waited may have been stopped.
+            let _ = sender.send(outcome.map(then));
+        });
+        receiver.await.unwrap_or_else(|_| Err(self.closed()))
+    }
+
+    fn queue(&self, work: RaftWork) {
+        let Some(log) = &self.0.log else {
+            work.finish(Ok(()));
+            return;
+        };
+        if let Err(work) = log.send(work) {
+            work.finish(Err(self.closed()));
+        }
+    }
+
+    fn closed(&self) -> LogError {
+        let closed = LogError::Io {
+            operation: "write to the closed log in",
+            file: self.0.disk.location(),
+            source: Arc::new(io::ErrorKind::BrokenPipe.into()),
+        };
+        LogError::Stopped(Arc::new(closed))
+    }
+
+    fn contents(&self) -> MutexGuard<'_, BTreeMap<GroupId, Arc<Mutex<Contents>>>> {
+        self.0.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is to be written of a group.
+#[derive(Debug)]
+pub(super) enum Record {
+    /// An encoded entry.
+    Append { index: u64, payload: Vec<u8> },
+    /// The entries from this index on are gone.
+    Truncate(u64),
+    /// The entries before this index are gone.
+    Purge(u64),
+    /// A value of a register.
+    Set { register: usize, value: Vec<u8> },
+}
+
+/// What becomes of records that find the disk full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum IfFull {
+    /// They are written once there is room.
+    Wait,
+    /// They are not, and whoever waits for them is told so.
+    GiveUp,
+}
+
+/// Records of one group, and whom to tell once they are durable. They are synced only if there is
+/// somebody to tell.
+struct RaftWork {
+    group: GroupId,
+    records: Vec<Record>,
+    if_full: IfFull,
+    done: Option<Box<dyn FnOnce(Result<(), LogError>) + Send>>,
+}
+
+impl RaftWork {
+    fn finish(self, outcome: Result<(), LogError>) {
+        if let Some(done) = self.done {
+            done(outcome);
+        }
+    }
+}
+
+/// Turns work into records, on the log's thread.
+struct RaftCommitter {
+    /// What was staged since the last outcome.
+    staged: Vec<RaftWork>,
+    /// What found the disk full, in order; written before anything else.
+    waiting: VecDeque<RaftWork>,
+    signals: Signals,
+}
+
+impl RaftCommitter {
+    fn add(&mut self, work: RaftWork, batch: &mut Batch) {
+        let group = work.group.0;
+        for record in &work.records {
+            match record {
+                Record::Append { index, payload } => batch.append(group, *index, payload),
+                Record::Truncate(from) => batch.truncate(group, *from),
+                Record::Purge(before) => batch.purge(group, *before),
+                Record::Set { register, value } => batch.set(group, *register, value),
+            }
+        }
+        if work.done.is_some() {
+            batch.sync();
+        }
+        self.staged.push(work);
+    }
+}
+
+impl Committer for RaftCommitter {
+    type Work = RaftWork;
+
+    fn stage(&mut self, work: RaftWork, batch: &mut Batch) {
+        while let Some(waiting) = self.waiting.pop_front() {
+            self.add(waiting, batch);
+        }
+        self.add(work, batch);
+    }
+
+    fn settle(&mut self, outcome: Result<(), &LogError>) {
+        let staged = self.staged.drain(..);
+        match outcome {
+            Ok(()) => staged.for_each(|work| work.finish(Ok(()))),
+            Err(error @ LogError::Full { .. }) => {
+                for work in staged {
+                    match work.if_full {
+                        IfFull::Wait if !work.records.is_empty() => self.waiting.push_back(work),
+                        IfFull::Wait | IfFull::GiveUp => work.finish(Err(error.clone())),
+                    }
+                }
+                if !self.waiting.is_empty() {
+                    self.signals.full.notify_one();
+                }
+            }
+            Err(error) => {
+                self.signals.fail(error);
+                let waiting = self.waiting.drain(..);
+                staged.chain(waiting).for_each(|work| work.finish(Err(error.clone())));
+            }
+        }
+    }
+}
+
+/// What was found of a group at the start.
+struct FoundGroup {
+    group: u32,
+    vote: Option<WireVote>,
+    committed: Option<WireLogId>,
+    purged: Option<WireLogId>,
+    /// Of the last entry.
+    last: Option<u64>,
+    /// Whether the record of the last purge is missing, after its register.
+    purge_again: bool,
+}
+
+impl FoundGroup {
+    fn read(recovered: &Recovered, group: u32, disk: &dyn Disk) -> Result<Self, LogError> {
+        let vote = register(recovered, group, VOTE, disk)?;
+        let committed: Option<Option<_>> = register(recovered, group, COMMITTED, disk)?;
+        let purged: Option<WireLogId> = register(recovered, group, PURGED, disk)?;
+        let indices = recovered.indices(group);
+        // The register is written first, so it is at least as far as the entries.
+        let first = purged.map_or(0, |purged| purged.index + 1);
+        if !indices.is_empty() && indices.start > first {
+            return Err(contradiction(disk, Damage::Missing));
+        }
+        Ok(Self {
+            group,
+            vote,
+            committed: committed.flatten(),
+            purged,
+            last: indices.end.checked_sub(1).filter(|last| !indices.is_empty() && *last >= first),
+            purge_again: indices.start < first,
+        })
+    }
+
+    fn into_contents(self, log: &Log<RaftWork>, disk: &dyn Disk) -> Result<Contents, LogError> {
+        let Self { group, vote, committed, purged, last, purge_again } = self;
+        if let (true, Some(purged)) = (purge_again, purged) {
+            let records = vec![Record::Purge(purged.index + 1)];
+            let group = GroupId(group);
+            // It has just been started, so it takes work; if it stopped, others will find out.
+            let _ = log.send(RaftWork { group, records, if_full: IfFull::Wait, done: None });
+        }
+        let last = match last {
+            None => purged,
+            Some(last) => {
+                let entries = log.reader().read(group, last..last + 1, 1)?;
+                let entry = entries.first().and_then(|(_, entry)| message::decode(entry).ok());
+                let entry: WireEntry =
+                    entry.ok_or_else(|| contradiction(disk, Damage::Malformed))?;
+                Some(entry.id)
+            }
+        };
+        Ok(Contents::recovered(vote, committed, purged, last))
+    }
+}
+
+/// The value of a register.
+fn register<T: DeserializeOwned>(
+    recovered: &Recovered,
+    group: u32,
+    register: usize,
+    disk: &dyn Disk,
+) -> Result<Option<T>, LogError> {
+    let value = recovered.register(group, register).map(message::decode).transpose();
+    value.map_err(|_| contradiction(disk, Damage::Malformed))
+}
+
+/// The log as a whole is not what this module writes.
+pub(super) fn contradiction(disk: &dyn Disk, damage: Damage) -> LogError {
+    LogError::Corrupt { file: disk.location(), offset: 0, damage }
 }
