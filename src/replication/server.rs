@@ -432,10 +432,9 @@ impl<T: Transport> Shared<T> {
         Ok(())
     }
 
-    /// Whether no group is held.
+    /// Whether no group was ever begun.
     fn is_idle(&self) -> bool {
-        let (meta, shards) = self.groups();
-        meta.is_none() && shards.is_empty()
+        self.storage.groups().is_empty()
     }
 
     /// Writes the map to the disk, or removes the one that is there.
