@@ -1,21 +1,63 @@
-//! SKELETON: signatures that the other modules build on.
+//! A write-ahead log for many groups, snapshot files, and the disks under them.
+//!
+//! A *log* is a run of *records* on a [`Disk`], in files that are called *segments*. It keeps, for
+//! each of many *groups*, the group's *entries*, which have consecutive indices, and a few
+//! *registers*, which are small values. What the entries mean is not known here. One thread writes
+//! ([`Log`]): it takes all work that waits, writes the records as one *frame*, syncs once, and then
+//! tells everybody ([`Committer`]). `docs/log-format.md` draws the files to the byte.
+//!
+//! # What holds
+//!
+//! - What was settled as written is there after a crash or a power cut, in order, and what was not
+//!   is there up to some record, or not at all: never a later record without an earlier one, never
+//!   a part of a batch.
+//! - A write that was cut short is removed when the log is opened. Any other damage is
+//!   [`LogError::Corrupt`], with the file and the byte: nothing is repaired by guessing.
+//! - After the first error of a sync, or of a write that is not for want of room, nothing is
+//!   written any more: the system may have dropped what it was to write (Rebello et al., "Can
+//!   Applications Recover from fsync Failures?", ATC 2020).
+//! - A full disk refuses what does not fit, whole, and the log goes on when there is room.
+//!
+//! A segment begins with the state of every group, so old segments are removed once no group needs
+//! their entries. Until then they stay: a group that never purges keeps them all
+//! ([`Log::lagging`] names it).
+//!
+//! What is missing: compression and encryption; damage is found when it is read, not by reading in
+//! the background ([`LogReader::verify`] reads everything on request).
 
 use std::io;
 use std::sync::Arc;
 
 use thiserror::Error;
 
-mod core;
 mod directory;
 mod disk;
+mod frame;
 mod memory_disk;
+mod reader;
+mod record;
+mod recovery;
+mod sector;
+mod segment;
 mod snapshot;
+mod table;
+#[cfg(test)]
+mod tests;
+mod thread;
+mod writer;
 
-pub use core::{Batch, Committer, Log, LogOptions, LogReader, LogStats, REGISTERS, Recovered};
 pub use directory::Directory;
 pub use disk::{Disk, DiskFile};
 pub use memory_disk::MemoryDisk;
+pub use reader::LogReader;
+use record::Kind;
+pub use recovery::Recovered;
 pub use snapshot::{SnapshotReader, SnapshotWriter};
+pub use thread::{Committer, Log};
+pub use writer::{Batch, LogOptions, LogStats, RECORD_BYTES_MAX, WhenFull};
+
+/// The registers of a group.
+pub const REGISTERS: usize = 4;
 
 /// Why a log, a snapshot or their directory could not be opened, read or written.
 #[derive(Debug, Clone, Error)]
@@ -79,6 +121,12 @@ pub enum LogError {
         /// The limit, in bytes.
         limit: usize,
     },
+}
+
+impl LogError {
+    fn io(operation: &'static str, file: &str, error: io::Error) -> Self {
+        Self::Io { operation, file: file.to_owned(), source: Arc::new(error) }
+    }
 }
 
 /// How damage is seen.

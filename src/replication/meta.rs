@@ -4,9 +4,11 @@
 //! (see [`super::server`]), so that a broker may die at any time.
 
 use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Serialize};
 
+use crate::log::{LogError, SnapshotReader, SnapshotWriter};
 use crate::replication::message::{self, Addresses};
 use crate::replication::raft::StateMachine;
 use crate::replication::{ClientId, ClusterId, GroupId, ServerId, ShardId, placement};
@@ -157,7 +159,7 @@ pub(crate) enum MetaReply {
 }
 
 /// The state of group 0.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Meta {
     /// The cluster, once it is founded.
     pub(crate) map: Option<ClusterMap>,
@@ -212,6 +214,23 @@ impl StateMachine for Meta {
             Err(_) => MetaReply::Malformed,
         };
         message::encode(&reply)
+    }
+
+    /// The map, then each load with its file.
+    fn write_to<W: Write>(&self, out: &mut SnapshotWriter<W>) -> io::Result<()> {
+        out.item(&message::encode(&self.map))?;
+        self.loads.iter().try_for_each(|load| out.item(&message::encode(&load)))
+    }
+
+    fn read_from<R: Read>(input: &mut SnapshotReader<R>) -> Result<Self, LogError> {
+        let map = input.next_item()?.and_then(|item| message::decode(item).ok());
+        let mut meta = Self { map: map.ok_or_else(|| input.malformed())?, ..Self::default() };
+        while let Some(item) = input.next_item()? {
+            let load: Result<(FileHash, Load), _> = message::decode(item);
+            let (file, load) = load.map_err(|_| input.malformed())?;
+            meta.loads.insert(file, load);
+        }
+        Ok(meta)
     }
 }
 

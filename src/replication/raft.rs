@@ -8,8 +8,11 @@
 //!
 //! | part | module |
 //! |---|---|
-//! | entries in memory, behind the seam where a log on disk goes | [`storage`] |
-//! | the state, its snapshots, and what has been applied | [`machine`] |
+//! | one log for the groups of a server, on disk or in memory | [`storage`] |
+//! | entries and votes of a group | [`group_log`] |
+//! | the state, and what has been applied | [`machine`] |
+//! | files of snapshots, written here or arriving | [`snapshot`] |
+//! | when to make a snapshot | [`keeper`] |
 //! | requests to the other replicas, over a transport | [`network`] |
 //! | the encoding of messages | [`wire`] |
 //!
@@ -24,45 +27,61 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io::{self, Read, Write};
 use std::sync::{Arc, PoisonError, RwLockReadGuard};
 use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
 use openraft::error::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError};
 use openraft::{Raft, ReadPolicy, SnapshotPolicy};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use crate::log::LogError;
+use crate::log::{LogError, SnapshotReader, SnapshotWriter};
 use crate::replication::message::{Addresses, Position};
 use crate::replication::{ClusterId, DecodeError, GroupId, ServerId};
 use crate::transport::Transport;
 
-mod group_log;
 #[cfg(test)]
 pub(in crate::replication) mod hostile;
+mod group_log;
+mod keeper;
 mod machine;
 mod network;
+mod snapshot;
 mod storage;
+#[cfg(test)]
+mod tests;
 mod wire;
 
-use group_log::GroupLog;
 use machine::Machine;
 use network::Network;
 pub(crate) use network::Peers;
+use group_log::GroupLog;
 pub(crate) use storage::Storage;
 
-/// A deterministic state machine at the end of a group's log. Its encoding is its snapshot, made of
-/// a clone, which is cheap, while the original goes on.
-pub(crate) trait StateMachine:
-    Clone + Default + fmt::Debug + Serialize + DeserializeOwned + Send + Sync + 'static
-{
+/// A deterministic state machine at the end of a group's log. A snapshot is made of a clone, which
+/// has to be cheap, while the original goes on.
+pub(crate) trait StateMachine: Clone + Default + fmt::Debug + Send + Sync + 'static {
     /// Applies the entry at `index` and gives the response for its proposer. Every replica gets
     /// the same entries in the same order, and has to come to the same state and response: no
     /// clock, no randomness, no failure.
     fn apply(&mut self, index: u64, payload: &[u8]) -> Vec<u8>;
+
+    /// Writes the state as items of a snapshot.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    fn write_to<W: Write>(&self, out: &mut SnapshotWriter<W>) -> io::Result<()>;
+
+    /// Reads what [`StateMachine::write_to`] wrote, up to the last item. Another server may have
+    /// sent it.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`] if it cannot be read, or is no state.
+    fn read_from<R: Read>(input: &mut SnapshotReader<R>) -> Result<Self, LogError>;
 }
 
 /// What an entry of a log carries; opaque to the consensus. Shared, since an entry is kept in the
@@ -129,6 +148,9 @@ pub(crate) struct Settings {
 /// Entries after which a snapshot is made and the log before it is dropped, by default.
 pub(crate) const SNAPSHOT_ENTRIES: u64 = 5_000;
 
+/// The longest snapshot that is taken from another replica: 1 TiB. All of its state is in memory.
+const SNAPSHOT_BYTES_MAX: u64 = 1 << 40;
+
 /// How long another replica may take to install a snapshot that has arrived.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -155,11 +177,13 @@ pub(crate) struct Group<S: StateMachine> {
     id: GroupId,
     raft: Raft<Types, Machine<S>>,
     machine: Machine<S>,
+    storage: Storage,
 }
 
 impl<S: StateMachine> Clone for Group<S> {
     fn clone(&self) -> Self {
-        Self { id: self.id, raft: self.raft.clone(), machine: self.machine.clone() }
+        let (raft, machine) = (self.raft.clone(), self.machine.clone());
+        Self { id: self.id, raft, machine, storage: self.storage.clone() }
     }
 }
 
@@ -193,20 +217,24 @@ impl<S: StateMachine> Group<S> {
             election_timeout_min: millis(timing.election_min),
             election_timeout_max: millis(timing.election_max),
             install_snapshot_timeout: millis(SNAPSHOT_TIMEOUT),
-            snapshot_policy: SnapshotPolicy::LogsSinceLast(snapshot_entries),
+            snapshot_policy: SnapshotPolicy::Never,
             max_in_snapshot_log_to_keep: kept,
             replication_lag_threshold: snapshot_entries + kept,
             enable_pre_vote: Some(true),
             ..openraft::Config::default()
         };
         let config = Arc::new(config.validate().map_err(|_| GroupError::Stopped)?);
-        let machine = Machine::new();
+        let opened = storage.clone();
+        let opening = tokio::task::spawn_blocking(move || Machine::open(id, &opened));
+        let machine = opening.await.map_err(|_| GroupError::Stopped)??;
         let server = peers.server();
         let network = Network::new(peers, cluster, id);
-        let log = GroupLog::open(id, storage).await?;
+        let log = GroupLog::new(id, storage);
         let raft = Raft::new(server.0, config, network, log, machine.clone()).await;
-        let group = Self { id, raft: raft.map_err(|_| GroupError::Stopped)?, machine };
+        let raft = raft.map_err(|_| GroupError::Stopped)?;
+        let group = Self { id, raft, machine, storage: storage.clone() };
         tokio::spawn(group.clone().report_leaders());
+        tokio::spawn(keeper::keep(group.clone(), snapshot_entries));
         Ok(group)
     }
 
@@ -348,7 +376,23 @@ impl<S: StateMachine> Group<S> {
     ///
     /// [`LogError`] if the file cannot be written; the snapshot before it stays then.
     pub(crate) async fn snapshot(&self) -> Result<bool, LogError> {
-        todo!()
+        let machine = self.machine.clone();
+        let writing = tokio::task::spawn_blocking(move || machine.write_snapshot());
+        // It has not been cancelled, and does not panic unless it is our bug.
+        let written = writing.await.unwrap_or(Ok(false))?;
+        if written {
+            // A group that has stopped has no use for it before it starts again.
+            let _ = self.raft.trigger().snapshot().await;
+        }
+        Ok(written)
+    }
+
+    /// Drops all entries that the newest snapshot covers.
+    async fn purge_all(&self) {
+        if let Some(last) = self.machine.newest() {
+            // Nothing is dropped in a group that has stopped.
+            let _ = self.raft.trigger().purge_log(last.index).await;
+        }
     }
 
     /// Stops the replica's tasks.

@@ -10,10 +10,13 @@
 //! had a response and is not in the table was forgotten, and begins a new session.
 
 use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Serialize};
 
+use crate::log::{LogError, SnapshotReader, SnapshotWriter};
 use crate::replication::ClientId;
+use crate::replication::message;
 
 /// The most clients that a shard remembers.
 pub(crate) const SESSIONS_MAX: usize = 10_000;
@@ -39,7 +42,7 @@ struct Session {
 
 /// The last batch of each client. Invariant: `by_index` holds exactly `(index, client)` of every
 /// session.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Sessions {
     clients: BTreeMap<ClientId, Session>,
     by_index: BTreeMap<u64, ClientId>,
@@ -76,6 +79,37 @@ impl Sessions {
         {
             self.clients.remove(&silent);
         }
+    }
+
+    /// Writes the table as items of a snapshot: the number of sessions, then each.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    pub(crate) fn write_to<W: Write>(&self, out: &mut SnapshotWriter<W>) -> io::Result<()> {
+        out.item(&message::encode(&self.clients.len()))?;
+        self.clients.iter().try_for_each(|session| out.item(&message::encode(&session)))
+    }
+
+    /// Reads what [`Sessions::write_to`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`] if it cannot be read, or is no table.
+    pub(crate) fn read_from<R: Read>(input: &mut SnapshotReader<R>) -> Result<Self, LogError> {
+        let count = input.next_item()?.and_then(|item| message::decode::<usize>(item).ok());
+        let count = count.filter(|count| *count <= SESSIONS_MAX);
+        let mut sessions = Self::default();
+        for _ in 0..count.ok_or_else(|| input.malformed())? {
+            let item = input.next_item()?.and_then(|item| message::decode(item).ok());
+            let (client, session): (ClientId, Session) = item.ok_or_else(|| input.malformed())?;
+            let other_client = sessions.by_index.insert(session.index, client);
+            let other_session = sessions.clients.insert(client, session);
+            if other_client.is_some() || other_session.is_some() {
+                return Err(input.malformed());
+            }
+        }
+        Ok(sessions)
     }
 }
 

@@ -1,7 +1,10 @@
 //! The state of a shard: documents and sessions, changed by the entries of its log alone.
 
+use std::io::{self, Read, Write};
+
 use serde::{Deserialize, Serialize};
 
+use crate::log::{LogError, SnapshotReader, SnapshotWriter};
 use crate::parser::Command;
 use crate::replication::ClientId;
 use crate::replication::message::{self, WriteOutcome};
@@ -50,7 +53,7 @@ pub(crate) fn encode_command(command: &Command) -> Vec<u8> {
 }
 
 /// Documents and sessions of one shard.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Shard {
     pub(crate) documents: Documents,
     sessions: Sessions,
@@ -75,6 +78,17 @@ impl StateMachine for Shard {
                 response
             }
         }
+    }
+
+    /// The sessions, then the documents.
+    fn write_to<W: Write>(&self, out: &mut SnapshotWriter<W>) -> io::Result<()> {
+        self.sessions.write_to(out)?;
+        self.documents.write_to(out)
+    }
+
+    fn read_from<R: Read>(input: &mut SnapshotReader<R>) -> Result<Self, LogError> {
+        let sessions = Sessions::read_from(input)?;
+        Ok(Self { documents: Documents::read_from(input)?, sessions })
     }
 }
 

@@ -15,7 +15,7 @@ use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::type_config::alias::{EntryOf, LogIdOf, VoteOf};
 use openraft::{EntryPayload, LogState, OptionalSend, RaftLogReader};
 
-use super::storage::{COMMITTED, IfFull, PURGED, Record, Storage, VOTE, contradiction};
+use super::storage::{COMMITTED, PURGED, Record, Storage, VOTE, contradiction};
 use super::wire::{WireEntry, WireLogId, WireVote};
 use super::Types;
 use crate::log::{Damage, LogError, LogReader};
@@ -266,7 +266,7 @@ impl RaftLogStorage<Types> for GroupLog {
         let records = vec![Record::Set { register: VOTE, value }];
         let (vote, contents) = (*vote, Arc::clone(&self.contents));
         let saved = move |()| lock(&contents).vote = Some(vote);
-        self.storage.write(self.id, records, IfFull::Wait, saved).await.map_err(io_error)
+        self.storage.write(self.id, records, saved).await.map_err(io_error)
     }
 
     async fn save_committed(&mut self, committed: Option<LogIdOf<Types>>) -> Result<(), io::Error> {
@@ -302,7 +302,7 @@ impl RaftLogStorage<Types> for GroupLog {
             return Ok(());
         }
         let contents = Arc::clone(&self.contents);
-        self.storage.write_then(self.id, records, IfFull::Wait, move |outcome| {
+        self.storage.write_then(self.id, records, move |outcome| {
             if outcome.is_ok() {
                 lock(&contents).settle(end);
             }
@@ -327,7 +327,7 @@ impl RaftLogStorage<Types> for GroupLog {
             contents.durable = contents.durable.min(from);
         };
         let records = vec![Record::Truncate(from)];
-        self.storage.write(self.id, records, IfFull::Wait, truncated).await.map_err(io_error)
+        self.storage.write(self.id, records, truncated).await.map_err(io_error)
     }
 
     async fn purge(&mut self, upto: LogIdOf<Types>) -> Result<(), io::Error> {

@@ -1,23 +1,29 @@
 //! A group's state, driven by openraft: apply, snapshot, install.
 //!
-//! A snapshot is the whole state as it was at one moment, encoded on a thread of its own while
-//! entries are applied, and kept in memory until the next one.
+//! The state is in memory. A snapshot is the whole state as it was at one moment, written to a file
+//! from a clone while entries are applied; see [`snapshot`](super::snapshot). At its start a group
+//! has the state of its newest snapshot, and applies the entries behind it.
+//!
+//! openraft never makes a snapshot itself: an error would stop the group, and a full disk is no
+//! reason to. It is told of a snapshot when the file is there, by asking it to build one.
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use futures_util::{Stream, TryStreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::type_config::alias::{LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 
-use super::wire::ArrivingSnapshot;
-use super::{StateMachine, Types};
-use crate::replication::message;
+use super::snapshot::{Arriving, SnapshotFile, SnapshotFolder};
+use super::wire::{WireSnapshotMeta, WireVote};
+use super::{StateMachine, Storage, Types};
+use crate::log::{Damage, LogError};
+use crate::replication::GroupId;
 
-/// An encoded state.
-pub(super) type SnapshotData = Arc<[u8]>;
+/// A snapshot, as it is handed around.
+pub(super) type SnapshotData = Arc<SnapshotFile>;
 
 /// What a group's log has come to.
 #[derive(Debug)]
@@ -27,13 +33,38 @@ pub(crate) struct State<S> {
     /// The last entry applied.
     pub(super) last: Option<LogIdOf<Types>>,
     membership: StoredMembershipOf<Types>,
-    snapshot: Option<(SnapshotMetaOf<Types>, SnapshotData)>,
-    /// A snapshot of another replica, as far as it has arrived.
-    pub(super) arriving: ArrivingSnapshot,
+}
+
+impl<S: StateMachine> State<S> {
+    fn new(meta: SnapshotMetaOf<Types>, content: S) -> Self {
+        Self { content, last: meta.last_log_id, membership: meta.last_membership }
+    }
 }
 
 /// A state that openraft drives and readers share; clones share it.
-pub(super) struct Machine<S>(Arc<RwLock<State<S>>>);
+pub(super) struct Machine<S>(Arc<Shared<S>>);
+
+struct Shared<S> {
+    group: GroupId,
+    state: RwLock<State<S>>,
+    folder: SnapshotFolder,
+    newest: Mutex<Option<(SnapshotMetaOf<Types>, SnapshotData)>>,
+    /// Held while a snapshot is written here.
+    writing: Mutex<()>,
+    /// Held while a snapshot takes the place of the newest one. Comes after `writing`.
+    placing: Mutex<()>,
+    /// Held while a part is written, and while what has arrived is checked and installed.
+    arriving: Arc<tokio::sync::Mutex<Arriving>>,
+    checked: Mutex<Option<Checked<S>>>,
+}
+
+/// A snapshot that has arrived, was checked, and is to be installed.
+struct Checked<S> {
+    file: SnapshotData,
+    content: S,
+    /// No other snapshot may take the file's name before this one has got another.
+    _no_other: tokio::sync::OwnedMutexGuard<Arriving>,
+}
 
 impl<S> Clone for Machine<S> {
     fn clone(&self) -> Self {
@@ -43,34 +74,68 @@ impl<S> Clone for Machine<S> {
 
 impl<S> fmt::Debug for Machine<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Machine").finish_non_exhaustive()
+        f.debug_struct("Machine").field("group", &self.0.group).finish_non_exhaustive()
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl<S: StateMachine> Machine<S> {
-    pub(super) fn new() -> Self {
-        Self(Arc::new(RwLock::new(State {
-            content: S::default(),
-            last: None,
-            membership: StoredMembershipOf::<Types>::default(),
-            snapshot: None,
-            arriving: ArrivingSnapshot::default(),
+    /// The state of group `id` as of its newest snapshot, or none. Blocks until that is read.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::Corrupt`] if the snapshot is damaged, or misses what the log has not any more.
+    pub(super) fn open(id: GroupId, storage: &Storage) -> Result<Self, LogError> {
+        let folder = SnapshotFolder::new(Arc::clone(storage.disk()), id);
+        let mut newest = None;
+        let mut state = State::new(SnapshotMetaOf::<Types>::default(), S::default());
+        if let Some(file) = folder.open()? {
+            let (meta, content) = file.read::<S>()?;
+            let meta = SnapshotMetaOf::<Types>::from(meta);
+            state = State::new(meta.clone(), content);
+            newest = Some((meta, Arc::new(file)));
+        }
+        if storage.purged(id) > state.last {
+            let (file, damage) = (folder.newest_path(), Damage::Missing);
+            return Err(LogError::Corrupt { file, offset: 0, damage });
+        }
+        Ok(Self(Arc::new(Shared {
+            group: id,
+            state: RwLock::new(state),
+            folder,
+            newest: Mutex::new(newest),
+            writing: Mutex::default(),
+            placing: Mutex::default(),
+            arriving: Arc::default(),
+            checked: Mutex::default(),
         })))
     }
 
     pub(super) fn read(&self) -> RwLockReadGuard<'_, State<S>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn write(&self) -> RwLockWriteGuard<'_, State<S>> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    fn write(&self) -> RwLockWriteGuard<'_, State<S>> {
+        self.0.state.write().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl<S: StateMachine> RaftSnapshotBuilder<Types> for Machine<S> {
-    type SnapshotData = SnapshotData;
+    /// The last entry that the newest snapshot covers.
+    pub(super) fn newest(&self) -> Option<LogIdOf<Types>> {
+        lock(&self.0.newest).as_ref().and_then(|(meta, _)| meta.last_log_id)
+    }
 
-    async fn build_snapshot(&mut self) -> Result<SnapshotOf<Types, SnapshotData>, io::Error> {
+    /// Writes a snapshot of the state as it is now, and puts it in the place of the newest one.
+    /// Returns false if that covers as much. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`]; the newest snapshot is what it was, or the new one.
+    pub(super) fn write_snapshot(&self) -> Result<bool, LogError> {
+        let shared = &*self.0;
+        let _one_at_a_time = lock(&shared.writing);
         let (content, meta) = {
             let state = self.read();
             let meta = SnapshotMetaOf::<Types> {
@@ -79,21 +144,154 @@ impl<S: StateMachine> RaftSnapshotBuilder<Types> for Machine<S> {
             };
             (state.content.clone(), meta)
         };
-        let encoding = tokio::task::spawn_blocking(move || message::encode(&content));
-        let snapshot: SnapshotData = encoding.await.map_err(io::Error::other)?.into();
-        let mut state = self.write();
-        // One of another replica may have been installed in the meantime.
-        let newest = state.snapshot.as_ref().and_then(|(newest, _)| newest.last_log_id);
-        if newest <= meta.last_log_id {
-            state.snapshot = Some((meta.clone(), Arc::clone(&snapshot)));
+        if meta.last_log_id <= self.newest() {
+            return Ok(false);
         }
-        Ok(SnapshotOf::<Types, _> { meta, snapshot })
+        let file = shared.folder.write(&WireSnapshotMeta::from(&meta), &content)?;
+        let _in_order = lock(&shared.placing);
+        // One of another replica may have been installed in the meantime.
+        if meta.last_log_id <= self.newest() {
+            shared.folder.discard_written();
+            return Ok(false);
+        }
+        shared.folder.place_written()?;
+        *lock(&shared.newest) = Some((meta, Arc::new(file)));
+        Ok(true)
+    }
+
+    /// Takes a part of a snapshot that another replica sends; false if it does not follow those
+    /// before it or cannot be stored, so that the sender has to begin again.
+    pub(super) async fn take_part(
+        &self,
+        of: (WireVote, WireSnapshotMeta),
+        offset: u64,
+        part: Vec<u8>,
+    ) -> bool {
+        // While a snapshot is checked and installed there is none to add to.
+        let Ok(mut arriving) = Arc::clone(&self.0.arriving).try_lock_owned() else { return false };
+        let folder = self.0.folder.clone();
+        let taking = tokio::task::spawn_blocking(move || {
+            arriving.take_part(&folder, of, offset, &part)
+        });
+        taking.await.is_ok_and(|taken| {
+            taken.unwrap_or_else(|error| {
+                let (group, error) = (self.0.group, describe(&error));
+                tracing::warn!(%group, error, "cannot store a snapshot that arrives");
+                false
+            })
+        })
+    }
+
+    /// Checks the snapshot that has arrived, if all of its `len` bytes have and it can be installed;
+    /// `None` if the sender has to begin again. No other arrives until what is returned is dropped.
+    pub(super) async fn finish_arriving(
+        &self,
+        of: (WireVote, WireSnapshotMeta),
+        len: u64,
+    ) -> Option<Arrived<S>> {
+        let mut arriving = Arc::clone(&self.0.arriving).try_lock_owned().ok()?;
+        let machine = self.clone();
+        let checking = tokio::task::spawn_blocking(move || {
+            let shared = &*machine.0;
+            let Some(file) = arriving.finish(&shared.folder, &of, len)? else { return Ok(None) };
+            let content = match file.read::<S>() {
+                Ok((meta, content)) if meta == of.1 => content,
+                read => {
+                    shared.folder.discard_arrived();
+                    return read.map(|_| None);
+                }
+            };
+            let file = Arc::new(file);
+            let arrived = Arrived { machine: machine.clone(), file: Arc::clone(&file) };
+            *lock(&shared.checked) = Some(Checked { file, content, _no_other: arriving });
+            Ok(Some(arrived))
+        });
+        match checking.await.ok()? {
+            Ok(arrived) => arrived,
+            Err(error) => {
+                let (group, error) = (self.0.group, describe::<LogError>(&error));
+                tracing::warn!(%group, error, "cannot use a snapshot that arrived");
+                None
+            }
+        }
+    }
+
+    /// Puts a snapshot in the place of the newest one, and of the state. Blocks.
+    fn install(&self, meta: SnapshotMetaOf<Types>, file: SnapshotData) -> Result<(), LogError> {
+        let shared = &*self.0;
+        let arrived = lock(&shared.checked).take_if(|checked| Arc::ptr_eq(&checked.file, &file));
+        let _one_at_a_time = arrived.is_none().then(|| lock(&shared.writing));
+        let _in_order = lock(&shared.placing);
+        let (file, content) = if let Some(Checked { content, _no_other, .. }) = arrived {
+            shared.folder.place_arrived()?;
+            (file, content)
+        } else {
+            // It is a file of another group, or of another server.
+            let (_, content) = file.read()?;
+            let copied = shared.folder.copy(&file)?;
+            shared.folder.place_written()?;
+            (Arc::new(copied), content)
+        };
+        *lock(&shared.newest) = Some((meta.clone(), file));
+        let old = std::mem::replace(&mut *self.write(), State::new(meta, content));
+        // The lock is free while a large state goes.
+        drop(old);
+        Ok(())
+    }
+}
+
+/// A snapshot that has arrived and was checked; removed when this is dropped, unless it is being
+/// installed by then.
+pub(super) struct Arrived<S: StateMachine> {
+    machine: Machine<S>,
+    pub(super) file: SnapshotData,
+}
+
+impl<S: StateMachine> Drop for Arrived<S> {
+    fn drop(&mut self) {
+        let shared = &*self.machine.0;
+        let left = lock(&shared.checked).take_if(|checked| Arc::ptr_eq(&checked.file, &self.file));
+        if left.is_some() {
+            shared.folder.discard_arrived();
+        }
+    }
+}
+
+/// An error and what it comes from, in one line.
+pub(super) fn describe<E: std::error::Error>(error: &E) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// What openraft asks for a snapshot.
+pub(super) struct Builder<S> {
+    machine: Machine<S>,
+    /// Whether to write one first.
+    anew: bool,
+}
+
+impl<S: StateMachine> RaftSnapshotBuilder<Types> for Builder<S> {
+    type SnapshotData = SnapshotData;
+
+    async fn build_snapshot(&mut self) -> Result<SnapshotOf<Types, SnapshotData>, io::Error> {
+        if self.anew {
+            let machine = self.machine.clone();
+            let writing = tokio::task::spawn_blocking(move || machine.write_snapshot());
+            writing.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        }
+        let newest = self.machine.get_current_snapshot().await?;
+        newest.ok_or_else(|| io::Error::other("there is nothing to make a snapshot of"))
     }
 }
 
 impl<S: StateMachine> RaftStateMachine<Types> for Machine<S> {
     type SnapshotData = SnapshotData;
-    type SnapshotBuilder = Self;
+    type SnapshotBuilder = Builder<S>;
 
     async fn applied_state(
         &mut self,
@@ -130,8 +328,13 @@ impl<S: StateMachine> RaftStateMachine<Types> for Machine<S> {
         Ok(())
     }
 
-    async fn get_snapshot_builder(&mut self) -> Self {
-        self.clone()
+    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<Builder<S>> {
+        let there_is_one = lock(&self.0.newest).is_some();
+        (force || there_is_one).then(|| Builder { machine: self.clone(), anew: force })
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder<S> {
+        Builder { machine: self.clone(), anew: true }
     }
 
     async fn install_snapshot(
@@ -139,19 +342,15 @@ impl<S: StateMachine> RaftStateMachine<Types> for Machine<S> {
         meta: &SnapshotMetaOf<Types>,
         snapshot: SnapshotData,
     ) -> Result<(), io::Error> {
-        let content = message::decode(&snapshot).map_err(io::Error::other)?;
-        let mut state = self.write();
-        state.content = content;
-        state.last = meta.last_log_id;
-        state.membership = meta.last_membership.clone();
-        state.snapshot = Some((meta.clone(), snapshot));
-        Ok(())
+        let (machine, meta) = (self.clone(), meta.clone());
+        let installing = tokio::task::spawn_blocking(move || machine.install(meta, snapshot));
+        installing.await.map_err(io::Error::other)?.map_err(io::Error::other)
     }
 
     async fn get_current_snapshot(
         &mut self,
     ) -> Result<Option<SnapshotOf<Types, SnapshotData>>, io::Error> {
-        let state = self.read();
-        Ok(state.snapshot.clone().map(|(meta, snapshot)| SnapshotOf::<Types, _> { meta, snapshot }))
+        let newest = lock(&self.0.newest).clone();
+        Ok(newest.map(|(meta, snapshot)| SnapshotOf::<Types, _> { meta, snapshot }))
     }
 }

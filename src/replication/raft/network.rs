@@ -24,7 +24,7 @@ use crate::replication::{ClusterId, GroupId, ServerId};
 use crate::transport::Transport;
 
 /// Bytes of a snapshot that go in one frame.
-const SNAPSHOT_PART_BYTES: usize = 1 << 20;
+const SNAPSHOT_PART_BYTES: u64 = 1 << 20;
 
 /// How long a part may take to arrive. Short, so that a server that comes back is not kept waiting
 /// for the end of a part that was lost.
@@ -262,16 +262,21 @@ impl<T: Transport> Connection<T> {
         snapshot: SnapshotOf<Types, SnapshotData>,
         wait: Duration,
     ) -> Result<SnapshotResponse<Types>, Failure> {
-        let data = &snapshot.snapshot;
-        let offsets = (0..data.len().max(1)).step_by(SNAPSHOT_PART_BYTES);
-        for offset in offsets {
-            let end = data.len().min(offset + SNAPSHOT_PART_BYTES);
+        let len = snapshot.snapshot.len();
+        let mut offset = 0;
+        // An empty one has a part too.
+        while offset < len.max(1) {
+            let file = Arc::clone(&snapshot.snapshot);
+            let reading =
+                tokio::task::spawn_blocking(move || file.part(offset, SNAPSHOT_PART_BYTES));
+            let part = reading.await.map_err(Failure::new)?.map_err(Failure::new)?;
             let request = RaftRequest::SnapshotPart {
                 vote: (&vote).into(),
                 meta: (&snapshot.meta).into(),
-                offset: offset as u64,
-                part: Bytes(data[offset..end].to_vec()),
+                offset,
+                part: Bytes(part),
             };
+            offset += SNAPSHOT_PART_BYTES;
             match self.ask(&request, PART_TIME.min(wait)).await? {
                 RaftResponse::PartReceived => {}
                 other => return Err(Failure::unexpected(&other)),
@@ -280,7 +285,7 @@ impl<T: Transport> Connection<T> {
         let request = RaftRequest::InstallSnapshot {
             vote: (&vote).into(),
             meta: (&snapshot.meta).into(),
-            len: data.len() as u64,
+            len,
         };
         match self.ask(&request, wait).await? {
             RaftResponse::Installed { vote } => Ok(SnapshotResponse::new(vote.into())),

@@ -12,23 +12,25 @@
 //! | [`PURGED`] | the last entry that was purged |
 //! | [`HOSTED`] | one byte: this server holds the group |
 //!
-//! A full disk is no failure: what was to be written waits, unacknowledged, and is tried again. To
+//! A full disk is no failure: what is to be written waits, unacknowledged, until there is room. To
 //! the other replicas that is a slow disk. Any other failure of a write or a sync stops the log, and
 //! with it the groups, for good.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use openraft::type_config::alias::LogIdOf;
 use serde::de::DeserializeOwned;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
+use super::Types;
 use super::group_log::Contents;
 use super::wire::{WireEntry, WireLogId, WireVote};
 use crate::log::{
     Batch, Committer, Damage, Disk, Log, LogError, LogOptions, LogReader, LogStats, MemoryDisk,
-    Recovered,
+    Recovered, WhenFull,
 };
 use crate::replication::GroupId;
 use crate::replication::message;
@@ -54,26 +56,20 @@ struct Shared {
     /// None where entries are kept in memory alone.
     log: Option<Log<RaftWork>>,
     groups: Mutex<BTreeMap<GroupId, Arc<Mutex<Contents>>>>,
-    signals: Signals,
+    failure: Failure,
 }
 
-/// What the log's thread tells the tasks.
+/// Why the log stopped, once it has; the first reason counts.
 #[derive(Debug, Clone)]
-struct Signals {
-    /// Why the log stopped, once it has.
-    failure: Arc<watch::Sender<Option<LogError>>>,
-    /// The disk was full: somebody has to [try again](Storage::try_again).
-    full: Arc<Notify>,
-}
+struct Failure(Arc<watch::Sender<Option<LogError>>>);
 
-impl Signals {
-    fn new() -> Self {
-        Self { failure: Arc::new(watch::Sender::new(None)), full: Arc::new(Notify::new()) }
+impl Failure {
+    fn none() -> Self {
+        Self(Arc::new(watch::Sender::new(None)))
     }
 
-    /// Notes the first failure.
-    fn fail(&self, error: &LogError) {
-        self.failure.send_if_modified(|failure| {
+    fn note(&self, error: &LogError) {
+        self.0.send_if_modified(|failure| {
             let first = failure.is_none();
             if first {
                 *failure = Some(error.clone());
@@ -96,7 +92,7 @@ impl Storage {
             disk: Arc::new(MemoryDisk::new()),
             log: None,
             groups: Mutex::default(),
-            signals: Signals::new(),
+            failure: Failure::none(),
         }))
     }
 
@@ -107,23 +103,18 @@ impl Storage {
     /// [`LogError`] if the log cannot be read or written. A server whose log is
     /// [damaged](LogError::Corrupt) must not vote: it has to come back as a new one.
     pub(crate) fn open(disk: Arc<dyn Disk>, options: LogOptions) -> Result<Self, LogError> {
+        let options = LogOptions { when_full: WhenFull::Wait, ..options };
         let recovered = Recovered::open(Arc::clone(&disk), options)?;
         let groups = recovered.groups().into_iter();
-        let found = groups
-            .map(|group| FoundGroup::read(&recovered, group, &*disk))
-            .collect::<Result<Vec<_>, _>>()?;
-        let signals = Signals::new();
-        let log = recovered.start(RaftCommitter {
-            staged: Vec::new(),
-            waiting: VecDeque::new(),
-            signals: signals.clone(),
-        })?;
-        let mut groups = BTreeMap::new();
-        for group in found {
-            let id = GroupId(group.group);
-            groups.insert(id, Arc::new(Mutex::new(group.into_contents(&log, &*disk)?)));
-        }
-        Ok(Self(Arc::new(Shared { disk, log: Some(log), groups: Mutex::new(groups), signals })))
+        let groups = groups.map(|group| {
+            let contents = recover(&recovered, group, &*disk)?;
+            Ok((GroupId(group), Arc::new(Mutex::new(contents))))
+        });
+        let groups = Mutex::new(groups.collect::<Result<_, LogError>>()?);
+        let failure = Failure::none();
+        let committer = RaftCommitter { staged: Vec::new(), failure: failure.clone() };
+        let log = Some(recovered.start(committer)?);
+        Ok(Self(Arc::new(Shared { disk, log, groups, failure })))
     }
 
     /// The groups that the log has, which are to be started again.
@@ -131,17 +122,18 @@ impl Storage {
         self.contents().keys().copied().collect()
     }
 
-    /// Notes that this server holds a group; returns once the note is durable.
+    /// Notes that this server holds a group; returns once the note is durable, which waits until
+    /// there [is room](Storage::has_room).
     ///
     /// # Errors
     ///
-    /// [`LogError`] if it could not be written. After [`LogError::Full`] it can be tried again.
+    /// [`LogError`] if the log has stopped.
     pub(crate) async fn create_group(&self, id: GroupId) -> Result<(), LogError> {
         if self.contents().contains_key(&id) {
             return Ok(());
         }
         let hosted = Record::Set { register: HOSTED, value: vec![1] };
-        self.write(id, vec![hosted], IfFull::GiveUp, |_| {}).await?;
+        self.write(id, vec![hosted], |()| {}).await?;
         self.contents().entry(id).or_default();
         Ok(())
     }
@@ -154,7 +146,7 @@ impl Storage {
     /// Resolves once the log has stopped, or was found damaged, with the reason: the server has to
     /// stop too. Never does in memory.
     pub(crate) async fn failed(&self) -> LogError {
-        let mut failure = self.0.signals.failure.subscribe();
+        let mut failure = self.0.failure.0.subscribe();
         loop {
             if let Some(error) = failure.borrow_and_update().clone() {
                 return error;
@@ -187,6 +179,13 @@ impl Storage {
         Arc::clone(self.contents().entry(id).or_default())
     }
 
+    /// The last entry of a group that was purged.
+    pub(super) fn purged(&self, id: GroupId) -> Option<LogIdOf<Types>> {
+        let group = self.group(id);
+        let contents = group.lock().unwrap_or_else(PoisonError::into_inner);
+        contents.purged()
+    }
+
     /// Whether entries are on a disk.
     pub(super) fn is_durable(&self) -> bool {
         self.0.log.is_some()
@@ -204,28 +203,12 @@ impl Storage {
 
     /// Notes that what was durable cannot be read: the server must not go on.
     pub(super) fn fail(&self, error: &LogError) {
-        self.0.signals.fail(error);
-    }
-
-    /// Resolves for one of those who wait, whenever the disk was found full: that one has to
-    /// [try again](Storage::try_again) after a pause.
-    pub(super) async fn full(&self) {
-        self.0.signals.full.notified().await;
-    }
-
-    /// Has the log's thread write what waits for room on the disk.
-    pub(super) fn try_again(&self) {
-        self.queue(RaftWork {
-            group: GroupId::META,
-            records: Vec::new(),
-            if_full: IfFull::Wait,
-            done: None,
-        });
+        self.0.failure.note(error);
     }
 
     /// Writes records of a group with the next sync, without waiting for it.
     pub(super) fn write_lazily(&self, group: GroupId, records: Vec<Record>) {
-        self.queue(RaftWork { group, records, if_full: IfFull::Wait, done: None });
+        self.queue(RaftWork { group, records, done: None });
     }
 
     /// Writes records of a group; calls `done` once they are durable or never will be, in the order
@@ -234,10 +217,9 @@ impl Storage {
         &self,
         group: GroupId,
         records: Vec<Record>,
-        if_full: IfFull,
         done: impl FnOnce(Result<(), LogError>) + Send + 'static,
     ) {
-        self.queue(RaftWork { group, records, if_full, done: Some(Box::new(done)) });
+        self.queue(RaftWork { group, records, done: Some(Box::new(done)) });
     }
 
     /// Writes records of a group, and calls `then` and returns once they are durable.
@@ -245,11 +227,10 @@ impl Storage {
         &self,
         group: GroupId,
         records: Vec<Record>,
-        if_full: IfFull,
         then: impl FnOnce(()) + Send + 'static,
     ) -> Result<(), LogError> {
         let (sender, receiver) = oneshot::channel();
-        self.write_then(group, records, if_full, move |outcome| {
+        self.write_then(group, records, move |outcome| {
             // Whoever waited may have been stopped.
             let _ = sender.send(outcome.map(then));
         });
@@ -293,23 +274,15 @@ pub(super) enum Record {
     Set { register: usize, value: Vec<u8> },
 }
 
-/// What becomes of records that find the disk full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum IfFull {
-    /// They are written once there is room.
-    Wait,
-    /// They are not, and whoever waits for them is told so.
-    GiveUp,
-}
-
 /// Records of one group, and whom to tell once they are durable. They are synced only if there is
 /// somebody to tell.
 struct RaftWork {
     group: GroupId,
     records: Vec<Record>,
-    if_full: IfFull,
-    done: Option<Box<dyn FnOnce(Result<(), LogError>) + Send>>,
+    done: Option<Done>,
 }
+
+type Done = Box<dyn FnOnce(Result<(), LogError>) + Send>;
 
 impl RaftWork {
     fn finish(self, outcome: Result<(), LogError>) {
@@ -321,15 +294,15 @@ impl RaftWork {
 
 /// Turns work into records, on the log's thread.
 struct RaftCommitter {
-    /// What was staged since the last outcome.
-    staged: Vec<RaftWork>,
-    /// What found the disk full, in order; written before anything else.
-    waiting: VecDeque<RaftWork>,
-    signals: Signals,
+    /// Those who wait for what was staged.
+    staged: Vec<Done>,
+    failure: Failure,
 }
 
-impl RaftCommitter {
-    fn add(&mut self, work: RaftWork, batch: &mut Batch) {
+impl Committer for RaftCommitter {
+    type Work = RaftWork;
+
+    fn stage(&mut self, work: RaftWork, batch: &mut Batch) {
         let group = work.group.0;
         for record in &work.records {
             match record {
@@ -339,100 +312,43 @@ impl RaftCommitter {
                 Record::Set { register, value } => batch.set(group, *register, value),
             }
         }
-        if work.done.is_some() {
+        if let Some(done) = work.done {
             batch.sync();
+            self.staged.push(done);
         }
-        self.staged.push(work);
-    }
-}
-
-impl Committer for RaftCommitter {
-    type Work = RaftWork;
-
-    fn stage(&mut self, work: RaftWork, batch: &mut Batch) {
-        while let Some(waiting) = self.waiting.pop_front() {
-            self.add(waiting, batch);
-        }
-        self.add(work, batch);
     }
 
     fn settle(&mut self, outcome: Result<(), &LogError>) {
-        let staged = self.staged.drain(..);
         match outcome {
-            Ok(()) => staged.for_each(|work| work.finish(Ok(()))),
-            Err(error @ LogError::Full { .. }) => {
-                for work in staged {
-                    match work.if_full {
-                        IfFull::Wait if !work.records.is_empty() => self.waiting.push_back(work),
-                        IfFull::Wait | IfFull::GiveUp => work.finish(Err(error.clone())),
-                    }
-                }
-                if !self.waiting.is_empty() {
-                    self.signals.full.notify_one();
-                }
-            }
-            Err(error) => {
-                self.signals.fail(error);
-                let waiting = self.waiting.drain(..);
-                staged.chain(waiting).for_each(|work| work.finish(Err(error.clone())));
-            }
+            // The log was closed while it waited for room.
+            Ok(()) | Err(LogError::Full { .. }) => {}
+            Err(error) => self.failure.note(error),
+        }
+        for done in self.staged.drain(..) {
+            done(outcome.map_err(Clone::clone));
         }
     }
 }
 
 /// What was found of a group at the start.
-struct FoundGroup {
-    group: u32,
-    vote: Option<WireVote>,
-    committed: Option<WireLogId>,
-    purged: Option<WireLogId>,
-    /// Of the last entry.
-    last: Option<u64>,
-    /// Whether the record of the last purge is missing, after its register.
-    purge_again: bool,
-}
-
-impl FoundGroup {
-    fn read(recovered: &Recovered, group: u32, disk: &dyn Disk) -> Result<Self, LogError> {
-        let vote = register(recovered, group, VOTE, disk)?;
-        let committed: Option<Option<_>> = register(recovered, group, COMMITTED, disk)?;
-        let purged: Option<WireLogId> = register(recovered, group, PURGED, disk)?;
-        let indices = recovered.indices(group);
-        // The register is written first, so it is at least as far as the entries.
-        let first = purged.map_or(0, |purged| purged.index + 1);
-        if !indices.is_empty() && indices.start > first {
-            return Err(contradiction(disk, Damage::Missing));
-        }
-        Ok(Self {
-            group,
-            vote,
-            committed: committed.flatten(),
-            purged,
-            last: indices.end.checked_sub(1).filter(|last| !indices.is_empty() && *last >= first),
-            purge_again: indices.start < first,
-        })
+fn recover(recovered: &Recovered, group: u32, disk: &dyn Disk) -> Result<Contents, LogError> {
+    let vote: Option<WireVote> = register(recovered, group, VOTE, disk)?;
+    let committed: Option<Option<WireLogId>> = register(recovered, group, COMMITTED, disk)?;
+    let purged: Option<WireLogId> = register(recovered, group, PURGED, disk)?;
+    let indices = recovered.indices(group);
+    if indices.start != purged.as_ref().map_or(0, WireLogId::next) {
+        return Err(contradiction(disk, Damage::Missing));
     }
-
-    fn into_contents(self, log: &Log<RaftWork>, disk: &dyn Disk) -> Result<Contents, LogError> {
-        let Self { group, vote, committed, purged, last, purge_again } = self;
-        if let (true, Some(purged)) = (purge_again, purged) {
-            let records = vec![Record::Purge(purged.index + 1)];
-            let group = GroupId(group);
-            // It has just been started, so it takes work; if it stopped, others will find out.
-            let _ = log.send(RaftWork { group, records, if_full: IfFull::Wait, done: None });
+    let last = match indices.clone().next_back() {
+        None => purged,
+        Some(last) => {
+            let entries = recovered.reader().read(group, last..last + 1, 1)?;
+            let entry = entries.first().and_then(|(_, entry)| message::decode(entry).ok());
+            let entry: WireEntry = entry.ok_or_else(|| contradiction(disk, Damage::Malformed))?;
+            Some(entry.id())
         }
-        let last = match last {
-            None => purged,
-            Some(last) => {
-                let entries = log.reader().read(group, last..last + 1, 1)?;
-                let entry = entries.first().and_then(|(_, entry)| message::decode(entry).ok());
-                let entry: WireEntry =
-                    entry.ok_or_else(|| contradiction(disk, Damage::Malformed))?;
-                Some(entry.id)
-            }
-        };
-        Ok(Contents::recovered(vote, committed, purged, last))
-    }
+    };
+    Ok(Contents::recovered(vote, committed.flatten(), purged, last))
 }
 
 /// The value of a register.
@@ -442,7 +358,8 @@ fn register<T: DeserializeOwned>(
     register: usize,
     disk: &dyn Disk,
 ) -> Result<Option<T>, LogError> {
-    let value = recovered.register(group, register).map(message::decode).transpose();
+    let value = recovered.register(group, register);
+    let value = value.map(|value| message::decode(&value)).transpose();
     value.map_err(|_| contradiction(disk, Damage::Malformed))
 }
 

@@ -145,11 +145,36 @@ impl RaftRequest {
             }
             Self::Vote { last, .. } | Self::Transfer { last, .. } => last.iter().all(sane),
             Self::SnapshotPart { vote, meta, .. } | Self::InstallSnapshot { vote, meta, .. } => {
+                let led = |id: &WireLogId| (id.term, id.server) <= (vote.term, vote.server);
                 vote.committed
-                    && meta.last.iter().chain(&meta.membership_id).all(sane)
+                    && meta.is_consistent()
                     && meta.membership.is_consistent()
+                    && meta.last.iter().all(led)
             }
         }
+    }
+}
+
+impl WireLogId {
+    /// The index of the entry after it.
+    pub(super) fn next(&self) -> u64 {
+        self.index.saturating_add(1)
+    }
+}
+
+impl WireEntry {
+    /// The place of the entry.
+    pub(super) fn id(&self) -> WireLogId {
+        self.id
+    }
+}
+
+impl WireSnapshotMeta {
+    pub(super) fn is_consistent(&self) -> bool {
+        let sane = |id: &WireLogId| id.index < u64::MAX;
+        // The state of a group is never without voters, but before its first entry.
+        let membership = self.last.is_none() || self.membership.is_consistent();
+        membership && self.last.iter().chain(&self.membership_id).all(sane)
     }
 }
 
@@ -352,20 +377,19 @@ pub(super) async fn answer<S: StateMachine>(
             )
         }
         RaftRequest::SnapshotPart { vote, meta, offset, part } => {
-            if machine.write().arriving.take_part((vote, meta), offset, &part.0) {
+            if machine.take_part((vote, meta), offset, part.0).await {
                 RaftResponse::PartReceived
             } else {
                 RaftResponse::PartMisplaced
             }
         }
         RaftRequest::InstallSnapshot { vote, meta, len } => {
-            let arrived = machine.write().arriving.finish(&(vote, meta.clone()), len);
-            match arrived {
+            // What cannot be decoded would stop the replica for good.
+            match machine.finish_arriving((vote, meta.clone()), len).await {
                 None => RaftResponse::PartMisplaced,
-                // What cannot be decoded would stop the replica for good.
-                Some(data) if message::decode::<S>(&data).is_err() => RaftResponse::PartMisplaced,
-                Some(data) => {
-                    let snapshot = Snapshot { meta: meta.into(), snapshot: data.into() };
+                Some(arrived) => {
+                    let snapshot = Arc::clone(&arrived.file);
+                    let snapshot = Snapshot { meta: meta.into(), snapshot };
                     let installed = raft.install_full_snapshot(vote.into(), snapshot).await;
                     installed.map_or(RaftResponse::Stopped, |done| RaftResponse::Installed {
                         vote: (&done.vote).into(),
@@ -380,33 +404,6 @@ pub(super) async fn answer<S: StateMachine>(
         }
     };
     Ok(message::encode(&response))
-}
-
-/// A snapshot of another replica, as far as it has arrived.
-#[derive(Debug, Default)]
-pub(super) struct ArrivingSnapshot {
-    /// Who sends which snapshot.
-    of: Option<(WireVote, WireSnapshotMeta)>,
-    bytes: Vec<u8>,
-}
-
-impl ArrivingSnapshot {
-    /// Adds a part; false if it does not follow what has arrived. A part from 0 begins anew.
-    fn take_part(&mut self, of: (WireVote, WireSnapshotMeta), offset: u64, part: &[u8]) -> bool {
-        if offset == 0 {
-            *self = Self { of: Some(of), bytes: Vec::new() };
-        } else if self.of.as_ref() != Some(&of) || offset != self.bytes.len() as u64 {
-            return false;
-        }
-        self.bytes.extend_from_slice(part);
-        true
-    }
-
-    /// Gives the snapshot, if all of its `len` bytes have arrived.
-    fn finish(&mut self, of: &(WireVote, WireSnapshotMeta), len: u64) -> Option<Vec<u8>> {
-        let whole = self.of.as_ref() == Some(of) && self.bytes.len() as u64 == len;
-        whole.then(|| std::mem::take(self).bytes)
-    }
 }
 
 #[cfg(test)]
@@ -463,26 +460,5 @@ mod tests {
         assert_eq!(append_request(&request(vec![normal(5, half), normal(6, half)])).cut, None);
         assert_eq!(append_request(&request(vec![normal(5, 3 * half)])).cut, None);
         assert_eq!(append_request(&request(vec![])).cut, None);
-    }
-
-    #[test]
-    fn a_snapshot_arrives_in_order_or_not_at_all() {
-        let vote = WireVote { term: 1, server: 1, committed: true };
-        let membership = WireMembership { voters: vec![], members: BTreeSet::new() };
-        let meta = WireSnapshotMeta { last: None, membership_id: None, membership };
-        let of = || (vote, meta.clone());
-        let newer = || (WireVote { term: 2, ..vote }, meta.clone());
-        let mut arriving = ArrivingSnapshot::default();
-        assert!(!arriving.take_part(of(), 2, b"cd"));
-        assert!(arriving.take_part(of(), 0, b"ab"));
-        assert_eq!(arriving.finish(&of(), 4), None);
-        assert!(!arriving.take_part(newer(), 2, b"cd"));
-        assert!(!arriving.take_part(of(), 3, b"d"));
-        assert!(arriving.take_part(of(), 2, b"cd"));
-        assert_eq!(arriving.finish(&newer(), 4), None);
-        assert_eq!(arriving.finish(&of(), 4), Some(b"abcd".to_vec()));
-        assert_eq!(arriving.finish(&of(), 4), None);
-        assert!(arriving.take_part(of(), 0, b""));
-        assert_eq!(arriving.finish(&of(), 0), Some(Vec::new()));
     }
 }

@@ -1,0 +1,206 @@
+//! The thread that writes a log, and the queue to it.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use super::LogError;
+use super::reader::LogReader;
+use super::writer::{self, BATCH_BYTES, Batch, Counters, LogStats, WhenFull, Writer};
+
+/// How long a batch for which there is no room waits before it is tried again.
+const FULL_PAUSE: Duration = Duration::from_millis(100);
+
+/// What turns work into records. It runs on the log's thread, so it can keep state of its own.
+///
+/// All work that waits is staged, in the order in which it was sent, then written and synced at
+/// once, then settled: that is how many writers share one sync.
+pub trait Committer: Send + 'static {
+    /// What is sent to the log.
+    type Work: Send + 'static;
+
+    /// Adds the records of `work` to `batch`; [`Batch::sync`] if somebody waits for them.
+    fn stage(&mut self, work: Self::Work, batch: &mut Batch);
+
+    /// Learns what became of everything that was staged since the last call. `Ok`: it is on disk,
+    /// if a sync was asked for. [`LogError::Full`]: nothing of it was written or will be, and the
+    /// log goes on. Any other error: what was staged may be there or not when the log is opened
+    /// again, and every later batch fails.
+    ///
+    /// To acknowledge anything before `Ok` is to lose it in a power cut.
+    fn settle(&mut self, outcome: Result<(), &LogError>);
+}
+
+enum Message<W> {
+    Work(W),
+    MakeRoom,
+    Close,
+}
+
+/// A log that is being written; clones share it. Dropping the last one, or [`Log::close`], writes
+/// what is queued and ends the thread.
+pub struct Log<W: Send + 'static>(Arc<Running<W>>);
+
+struct Running<W> {
+    queue: Sender<Message<W>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    closing: Arc<AtomicBool>,
+    reader: LogReader,
+    counters: Arc<Counters>,
+}
+
+impl<W: Send + 'static> Clone for Log<W> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<W: Send + 'static> fmt::Debug for Log<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log").field("disk", &self.0.reader.disk).finish_non_exhaustive()
+    }
+}
+
+impl<W: Send + 'static> Log<W> {
+    /// Queues work; gives it back if the log was closed.
+    ///
+    /// # Errors
+    ///
+    /// The work, if there is nobody to do it.
+    pub fn send(&self, work: W) -> Result<(), W> {
+        let sent = self.0.queue.send(Message::Work(work));
+        sent.map_err(|unsent| match unsent.0 {
+            Message::Work(work) => work,
+            Message::MakeRoom | Message::Close => unreachable!("it was work"),
+        })
+    }
+
+    /// What reads the entries that are durable.
+    pub fn reader(&self) -> LogReader {
+        self.0.reader.clone()
+    }
+
+    /// Counters and sizes.
+    pub fn stats(&self) -> LogStats {
+        self.0.counters.stats(&self.0.reader.contents())
+    }
+
+    /// Whether records of `bytes` bytes can be written, as far as is known. If not, the disk is
+    /// asked again soon.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        let has_room = self.0.counters.has_room(bytes);
+        if !has_room {
+            let _ = self.0.queue.send(Message::MakeRoom);
+        }
+        has_room
+    }
+
+    /// The groups whose entries keep the oldest segments, if there are more than `segments`. Their
+    /// entries have to be purged for the log to get shorter.
+    pub fn lagging(&self, segments: usize) -> Vec<u32> {
+        writer::lagging(&self.0.reader.contents(), segments)
+    }
+
+    /// Writes what is queued and ends the thread; returns when it has ended. What is sent later is
+    /// given back. A batch that waits for room is given up.
+    pub fn close(&self) {
+        self.0.close();
+    }
+}
+
+impl<W> Running<W> {
+    fn close(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+        // It is gone if it has ended.
+        let _ = self.queue.send(Message::Close);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.thread().id() != thread::current().id()
+        {
+            // A committer that panicked has told so.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl<W> Drop for Running<W> {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+pub(super) fn start<C: Committer>(
+    writer: Writer,
+    reader: LogReader,
+    committer: C,
+) -> Result<Log<C::Work>, LogError> {
+    let (queue, messages) = crossbeam_channel::unbounded();
+    let closing = Arc::new(AtomicBool::new(false));
+    let counters = writer.counters();
+    let location = reader.disk.location();
+    let thread = Thread { writer, committer, messages, closing: Arc::clone(&closing) };
+    let spawned = thread::Builder::new().name("triekv-log".to_owned()).spawn(move || thread.run());
+    let thread = spawned.map_err(|error| LogError::io("start a thread for", &location, error))?;
+    let thread = Mutex::new(Some(thread));
+    Ok(Log(Arc::new(Running { queue, thread, closing, reader, counters })))
+}
+
+struct Thread<C: Committer> {
+    writer: Writer,
+    committer: C,
+    messages: Receiver<Message<C::Work>>,
+    closing: Arc<AtomicBool>,
+}
+
+impl<C: Committer> Thread<C> {
+    fn run(mut self) {
+        let mut batch = Batch::default();
+        loop {
+            let closed = self.gather(&mut batch);
+            let outcome =
+                if batch.wants_sync() || closed { self.commit(&mut batch) } else { Ok(()) };
+            self.committer.settle(outcome.as_ref().copied());
+            if closed {
+                return;
+            }
+            self.writer.maintain();
+        }
+    }
+
+    /// Waits for work and stages all that is there, up to a limit; whether it was the last.
+    fn gather(&mut self, batch: &mut Batch) -> bool {
+        let mut message = self.messages.recv().ok();
+        while let Some(received) = message {
+            match received {
+                Message::Work(work) => self.committer.stage(work, batch),
+                Message::MakeRoom => {}
+                Message::Close => return true,
+            }
+            if batch.len() >= BATCH_BYTES {
+                return false;
+            }
+            message = match self.messages.try_recv() {
+                Ok(message) => Some(message),
+                Err(_) => return false,
+            };
+        }
+        true
+    }
+
+    fn commit(&mut self, batch: &mut Batch) -> Result<(), LogError> {
+        loop {
+            let outcome = self.writer.commit(batch);
+            let waits = self.writer.options().when_full == WhenFull::Wait
+                && matches!(outcome, Err(LogError::Full { .. }))
+                && !self.closing.load(Ordering::SeqCst);
+            if !waits {
+                return outcome;
+            }
+            thread::sleep(FULL_PAUSE);
+        }
+    }
+}

@@ -1,0 +1,611 @@
+//! Writing batches: one frame and one sync each, room ahead, new segments, and old ones removed.
+
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::frame::{self, HEADER_BYTES, OVERHEAD_BYTES, Place};
+use super::reader::{Contents, LogReader, Segment};
+use super::record::{self, Kind};
+use super::sector::{self, SECTOR_BYTES, file_offset, write_offset};
+use super::segment::{self, Scanned, UNFINISHED, failed};
+use super::table::LastIndices;
+use super::{Disk, DiskFile, LogError, REGISTERS};
+
+/// The longest payload of a record: 256 MiB.
+pub const RECORD_BYTES_MAX: usize = 256 << 20;
+
+/// Bytes of records after which a batch takes no more work.
+pub(super) const BATCH_BYTES: usize = 8 << 20;
+
+/// The fewest and the most bytes of zeros that are written ahead at once.
+const STEP_BYTES_MIN: u64 = 128 << 10;
+const STEP_BYTES_MAX: u64 = 4 << 20;
+
+/// Bytes that stay free for the seal of a segment.
+const SEAL_BYTES: u64 = 64;
+
+/// Buffers larger than this are given back after use.
+const BUFFER_BYTES_MAX: usize = 16 << 20;
+
+/// How a log is kept.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct LogOptions {
+    /// Bytes after which a segment is followed by a new one; 64 MiB unless set. A batch is never
+    /// split, so a segment can be longer by one.
+    pub segment_bytes: u64,
+    /// What happens to a batch for which the disk has no room.
+    pub when_full: WhenFull,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self { segment_bytes: 64 << 20, when_full: WhenFull::Refuse }
+    }
+}
+
+/// What happens to a batch for which the disk has no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhenFull {
+    /// It fails with [`LogError::Full`].
+    Refuse,
+    /// It waits until there is room; [`Log::has_room`](super::Log::has_room) tells new work that it
+    /// would have to.
+    Wait,
+}
+
+/// Counters since the log was opened, and its size.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogStats {
+    /// Records written.
+    pub records: u64,
+    /// Batches written: each was one write and one sync.
+    pub batches: u64,
+    /// Syncs of files, those of batches included.
+    pub syncs: u64,
+    /// Bytes of records written.
+    pub record_bytes: u64,
+    /// Segments on disk now.
+    pub segments: u64,
+    /// Bytes of all segments on disk now, those written ahead included.
+    pub disk_bytes: u64,
+    /// Bytes of all frames on disk now.
+    pub frame_bytes: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    records: AtomicU64,
+    batches: AtomicU64,
+    syncs: AtomicU64,
+    record_bytes: AtomicU64,
+    /// Bytes of the segment that is written, and of those before it.
+    current_bytes: AtomicU64,
+    older_bytes: AtomicU64,
+    /// Whether the disk had no room when it was asked last, and the bytes that are left.
+    pub(super) full: AtomicBool,
+    room: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        if !self.full.load(Ordering::Relaxed) {
+            return true;
+        }
+        let needed = (bytes + bytes / 256 + 2 * SECTOR_BYTES) as u64;
+        self.room.load(Ordering::Relaxed) >= needed.saturating_add(STEP_BYTES_MIN / 2)
+    }
+
+    pub(super) fn stats(&self, contents: &Contents) -> LogStats {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let older = of(&self.older_bytes);
+        LogStats {
+            records: of(&self.records),
+            batches: of(&self.batches),
+            syncs: of(&self.syncs),
+            record_bytes: of(&self.record_bytes),
+            segments: contents.segments.len() as u64,
+            disk_bytes: of(&self.current_bytes) + older,
+            frame_bytes: contents.segments.iter().map(|segment| segment.end).sum(),
+        }
+    }
+}
+
+/// Records for the next write, in the order in which they are added.
+#[derive(Debug)]
+pub struct Batch {
+    /// A frame in the making: room for its header, and the records.
+    frame: Vec<u8>,
+    records: u64,
+    sync: bool,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self { frame: vec![0; HEADER_BYTES], records: 0, sync: false }
+    }
+}
+
+impl Batch {
+    /// Adds an entry to the end of a group: `index` is one more than that of the last one. The first
+    /// entry of a group may have any index.
+    ///
+    /// # Panics
+    ///
+    /// If the payload is longer than [`RECORD_BYTES_MAX`].
+    pub fn append(&mut self, group: u32, index: u64, payload: &[u8]) {
+        self.add(Kind::Append, group, index, payload);
+    }
+
+    /// Removes the entries of a group from index `from` on.
+    pub fn truncate(&mut self, group: u32, from: u64) {
+        self.add(Kind::Truncate, group, from, &[]);
+    }
+
+    /// Removes the entries of a group before index `before`. If it has none from there on, its next
+    /// index is `before`.
+    pub fn purge(&mut self, group: u32, before: u64) {
+        self.add(Kind::Purge, group, before, &[]);
+    }
+
+    /// Sets a register of a group.
+    ///
+    /// # Panics
+    ///
+    /// If `register` is not below [`REGISTERS`](super::REGISTERS), or the value is longer than
+    /// [`RECORD_BYTES_MAX`]. Values are repeated in each segment: keep them short.
+    pub fn set(&mut self, group: u32, register: usize, value: &[u8]) {
+        assert!(register < REGISTERS, "a group has {REGISTERS} registers");
+        self.add(Kind::Set, group, register as u64, value);
+    }
+
+    /// Removes a group with all its entries and registers.
+    pub fn drop_group(&mut self, group: u32) {
+        self.add(Kind::Drop, group, 0, &[]);
+    }
+
+    /// Asks for what was added so far to be written and synced now. Otherwise it is written with
+    /// the next batch that is, or when the log is closed.
+    pub fn sync(&mut self) {
+        self.sync = true;
+    }
+
+    /// Whether there is no record.
+    pub fn is_empty(&self) -> bool {
+        self.records == 0
+    }
+
+    /// Bytes of all records.
+    pub fn len(&self) -> usize {
+        self.frame.len() - HEADER_BYTES
+    }
+
+    pub(super) fn wants_sync(&self) -> bool {
+        self.sync
+    }
+
+    fn add(&mut self, kind: Kind, group: u32, number: u64, payload: &[u8]) {
+        assert!(payload.len() <= RECORD_BYTES_MAX, "callers check the length of a payload");
+        record::write(&mut self.frame, kind, group, number, payload);
+        self.records += 1;
+    }
+
+    fn clear(&mut self) {
+        if self.frame.capacity() > BUFFER_BYTES_MAX {
+            *self = Self::default();
+        }
+        self.frame.truncate(HEADER_BYTES);
+        (self.records, self.sync) = (0, false);
+    }
+}
+
+/// Writes a log. One for each log, on one thread.
+#[derive(Debug)]
+pub(super) struct Writer {
+    disk: Arc<dyn Disk>,
+    options: LogOptions,
+    /// The segment that is written.
+    place: Place,
+    number: u32,
+    file: Arc<dyn DiskFile>,
+    /// The position after its last frame.
+    end: u64,
+    /// Its length, zeros included.
+    file_bytes: u64,
+    reader: LogReader,
+    counters: Arc<Counters>,
+    marked: Vec<u8>,
+    /// Why nothing can be written any more.
+    stopped: Option<Arc<LogError>>,
+}
+
+impl Writer {
+    /// Goes on after what was recovered; `last` is the newest segment. Finishes what a crash has
+    /// left: a write that was cut short, a segment without its seal, segments that can go.
+    pub(super) fn open(
+        disk: Arc<dyn Disk>,
+        options: LogOptions,
+        contents: Contents,
+        last: Option<Scanned>,
+    ) -> Result<Self, LogError> {
+        let counters = Arc::new(Counters::default());
+        let log = match &last {
+            Some(last) => last.log,
+            None => RandomState::new().build_hasher().finish(),
+        };
+        let contents = Arc::new(Mutex::new(contents));
+        let reader = LogReader { disk: Arc::clone(&disk), log, contents };
+        let marked = Vec::new();
+        let Some(last) = last else {
+            let (number, place) = (1, Place { log, segment: 1 });
+            let made = make_segment(&*disk, number, place, &reader.contents(), 0, &counters)?;
+            let (segment, file_bytes) = made;
+            let (file, end) = (Arc::clone(&segment.file), segment.end);
+            reader.contents().segments.push_back(segment);
+            let stopped = None;
+            return Ok(Self {
+                disk,
+                options,
+                place,
+                number,
+                file,
+                end,
+                file_bytes,
+                reader,
+                counters,
+                marked,
+                stopped,
+            });
+        };
+        let place = Place { log, segment: u64::from(last.number) };
+        let mut writer = Self {
+            disk,
+            options,
+            place,
+            number: last.number,
+            file: last.file,
+            end: last.end,
+            file_bytes: last.file_bytes,
+            reader,
+            counters,
+            marked,
+            stopped: None,
+        };
+        writer.repair(last.torn)?;
+        writer.remove_unneeded();
+        writer.note_sizes();
+        Ok(writer)
+    }
+
+    pub(super) fn reader(&self) -> LogReader {
+        self.reader.clone()
+    }
+
+    pub(super) fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+
+    pub(super) fn options(&self) -> LogOptions {
+        self.options
+    }
+
+    /// Removes what is left of a write that was cut short, and seals the segment before this one if
+    /// that was not done.
+    fn repair(&mut self, torn: bool) -> Result<(), LogError> {
+        if torn {
+            self.blank_from(self.end)?;
+        }
+        let before = {
+            let contents = self.reader.contents();
+            contents.segments.iter().rev().nth(1).cloned()
+        };
+        let Some(before) = before else { return Ok(()) };
+        // Sealing again what is sealed changes nothing.
+        let place = Place { log: self.place.log, segment: u64::from(before.number) };
+        let path = segment::path(&*self.disk, &segment::name(before.number));
+        let mut seal = Batch::default();
+        seal.add(Kind::Sealed, 0, 0, &[]);
+        frame::seal(place, before.end, &mut seal.frame);
+        let mut expected = Vec::new();
+        sector::mark(before.end, &seal.frame, &mut expected);
+        let offset = write_offset(before.end);
+        let mut found = vec![0; expected.len()];
+        if before.file.read_at(&mut found, offset).is_ok() && found == expected {
+            return Ok(());
+        }
+        let size = before.file.size().map_err(|error| LogError::io("read", &path, error))?;
+        let rest = usize::try_from(size.saturating_sub(offset)).unwrap_or_default();
+        expected.resize(expected.len().max(rest), 0);
+        before
+            .file
+            .write_at(&expected, offset)
+            .map_err(|error| LogError::io("write", &path, error))?;
+        self.sync(&*before.file, before.number)
+    }
+
+    /// Fills the file with zeros from a position to its end.
+    fn blank_from(&mut self, position: u64) -> Result<(), LogError> {
+        let zeros = vec![0; 1 << 16];
+        let mut offset = write_offset(position);
+        while offset < self.file_bytes {
+            let len = (self.file_bytes - offset).min(zeros.len() as u64);
+            let zeros = &zeros[..usize::try_from(len).unwrap_or_default()];
+            let written = self.file.write_at(zeros, offset);
+            written.map_err(|error| self.failed("write", error))?;
+            offset += len;
+        }
+        self.sync(&*Arc::clone(&self.file), self.number)
+    }
+
+    /// Writes the batch, and returns when it is on disk. The batch is empty afterwards, whatever
+    /// happened.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::Full`] if there is no room: nothing was written. After any other error nothing
+    /// can be written any more.
+    pub(super) fn commit(&mut self, batch: &mut Batch) -> Result<(), LogError> {
+        let outcome = match &self.stopped {
+            Some(cause) => Err(LogError::Stopped(Arc::clone(cause))),
+            None if batch.is_empty() => Ok(()),
+            None => self.write(batch),
+        };
+        match &outcome {
+            Ok(()) | Err(LogError::Stopped(_)) => {}
+            Err(LogError::Full { .. }) => {
+                self.counters.full.store(true, Ordering::Relaxed);
+                // The caller tries again, or clears it.
+                if self.options.when_full == WhenFull::Wait {
+                    return outcome;
+                }
+            }
+            Err(error) => self.stopped = Some(Arc::new(error.clone())),
+        }
+        batch.clear();
+        outcome
+    }
+
+    fn write(&mut self, batch: &mut Batch) -> Result<(), LogError> {
+        if self.end >= self.options.segment_bytes {
+            match self.begin_segment() {
+                // This one goes on for as long as there is no room for another.
+                Ok(()) | Err(LogError::Full { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let frame_bytes = (batch.len() + OVERHEAD_BYTES) as u64;
+        self.extend_to(file_offset(self.end + frame_bytes) + SEAL_BYTES)?;
+        let (position, number) = (self.end, self.number);
+        let mut frame = std::mem::take(&mut batch.frame);
+        let written = self.write_frame(&mut frame);
+        batch.frame = frame;
+        written?;
+        // Positions in a segment fit: a batch and a segment are below 4 GiB.
+        let at = u32::try_from(position).unwrap_or(u32::MAX);
+        let body = &batch.frame[HEADER_BYTES..batch.frame.len() - 1];
+        let mut contents = self.reader.contents();
+        let Contents { table, segments } = &mut *contents;
+        let newest = segments.back_mut().expect("the segment that is written is there");
+        newest.end = self.end;
+        for (head, payload) in record::read(body).flatten() {
+            newest.last_indices.note(&head);
+            let applied = table.apply(number, at, &head, payload);
+            assert!(applied.is_ok(), "a record that does not fit the log was written: {head:?}");
+        }
+        drop(contents);
+        let add = |counter: &AtomicU64, n| counter.fetch_add(n, Ordering::Relaxed);
+        add(&self.counters.records, batch.records);
+        add(&self.counters.batches, 1);
+        add(&self.counters.record_bytes, batch.len() as u64 - 1);
+        Ok(())
+    }
+
+    /// Writes a frame at the end of the segment and syncs it.
+    fn write_frame(&mut self, frame: &mut Vec<u8>) -> Result<(), LogError> {
+        frame::seal(self.place, self.end, frame);
+        sector::mark(self.end, frame, &mut self.marked);
+        let written = self.file.write_at(&self.marked, write_offset(self.end));
+        written.map_err(|error| self.failed("write", error))?;
+        if self.marked.capacity() > BUFFER_BYTES_MAX {
+            self.marked = Vec::new();
+        }
+        self.sync(&*Arc::clone(&self.file), self.number)?;
+        self.end += frame.len() as u64;
+        Ok(())
+    }
+
+    /// What can be done between batches: room ahead, and old segments that can go.
+    pub(super) fn maintain(&mut self) {
+        if self.stopped.is_some() {
+            return;
+        }
+        self.remove_unneeded();
+        let room = self.file_bytes.saturating_sub(file_offset(self.end));
+        let low = room < STEP_BYTES_MIN / 2 && self.end < self.options.segment_bytes;
+        if low || self.counters.full.load(Ordering::Relaxed) {
+            let extended = self.extend_to(file_offset(self.end) + STEP_BYTES_MIN);
+            match extended {
+                Ok(()) => self.counters.full.store(false, Ordering::Relaxed),
+                Err(LogError::Full { .. }) => self.counters.full.store(true, Ordering::Relaxed),
+                Err(error) => self.stopped = Some(Arc::new(error)),
+            }
+        }
+        self.note_sizes();
+    }
+
+    /// Makes the file at least `bytes` long, by zeros that are on disk when this returns.
+    fn extend_to(&mut self, bytes: u64) -> Result<(), LogError> {
+        if bytes <= self.file_bytes {
+            return Ok(());
+        }
+        let step = self.file_bytes.clamp(STEP_BYTES_MIN, STEP_BYTES_MAX);
+        let target = bytes.max(self.file_bytes + step).next_multiple_of(SECTOR_BYTES as u64);
+        let extended = match write_zeros(&*self.file, self.file_bytes, target) {
+            // A smaller step may fit.
+            Err(error) if is_full(&error) => {
+                let least = bytes.next_multiple_of(SECTOR_BYTES as u64);
+                write_zeros(&*self.file, self.file_bytes, least).map(|()| least)
+            }
+            written => written.map(|()| target),
+        };
+        match extended {
+            Ok(target) => {
+                self.sync(&*Arc::clone(&self.file), self.number)?;
+                self.file_bytes = target;
+                Ok(())
+            }
+            Err(error) => {
+                // What was written of them is given back; that it stays does no harm.
+                let _ = self.file.set_size(self.file_bytes);
+                Err(self.failed("extend", error))
+            }
+        }
+    }
+
+    /// Begins a new segment, with the state of every group in it, and seals this one.
+    fn begin_segment(&mut self) -> Result<(), LogError> {
+        let number = self.number.checked_add(1).expect("four billion segments are never written");
+        let place = Place { segment: u64::from(number), ..self.place };
+        let made = {
+            let contents = self.reader.contents();
+            make_segment(&*self.disk, number, place, &contents, self.end, &self.counters)
+        };
+        let (segment, file_bytes) = made?;
+        let mut seal = Batch::default();
+        seal.add(Kind::Sealed, 0, 0, &[]);
+        self.write_frame(&mut seal.frame)?;
+        self.counters.older_bytes.fetch_add(self.file_bytes, Ordering::Relaxed);
+        (self.number, self.place) = (number, place);
+        (self.file, self.end, self.file_bytes) =
+            (Arc::clone(&segment.file), segment.end, file_bytes);
+        self.reader.contents().segments.push_back(segment);
+        Ok(())
+    }
+
+    /// Removes the oldest segments that no group needs. One that cannot be removed stays until the
+    /// next time.
+    fn remove_unneeded(&mut self) {
+        loop {
+            let mut contents = self.reader.contents();
+            let Contents { table, segments } = &mut *contents;
+            let oldest = match segments.front() {
+                Some(oldest) if oldest.number != self.number => oldest,
+                _ => return,
+            };
+            if oldest.last_indices.needed_by(table).next().is_some() {
+                return;
+            }
+            let (number, size) = (oldest.number, oldest.file.size().unwrap_or_default());
+            if self.disk.remove(&segment::name(number)).is_err() {
+                return;
+            }
+            segments.pop_front();
+            let older = &self.counters.older_bytes;
+            older.fetch_sub(size.min(older.load(Ordering::Relaxed)), Ordering::Relaxed);
+        }
+    }
+
+    fn note_sizes(&self) {
+        let room = self.file_bytes.saturating_sub(file_offset(self.end) + SEAL_BYTES);
+        self.counters.room.store(room, Ordering::Relaxed);
+        self.counters.current_bytes.store(self.file_bytes, Ordering::Relaxed);
+    }
+
+    fn sync(&self, file: &dyn DiskFile, number: u32) -> Result<(), LogError> {
+        self.counters.syncs.fetch_add(1, Ordering::Relaxed);
+        file.sync().map_err(|error| failed("sync", &*self.disk, &segment::name(number), error))
+    }
+
+    fn failed(&self, operation: &'static str, error: io::Error) -> LogError {
+        let file_name = segment::name(self.number);
+        if operation == "extend" && is_full(&error) {
+            let file = segment::path(&*self.disk, &file_name);
+            return LogError::Full { file, source: Arc::new(error) };
+        }
+        failed(operation, &*self.disk, &file_name, error)
+    }
+}
+
+/// The groups that keep the oldest of more than `segments` segments.
+pub(super) fn lagging(contents: &Contents, segments: usize) -> Vec<u32> {
+    let excess = contents.segments.len().saturating_sub(segments.max(1));
+    let oldest = contents.segments.iter().take(excess);
+    let groups: BTreeSet<u32> =
+        oldest.flat_map(|segment| segment.last_indices.needed_by(&contents.table)).collect();
+    groups.into_iter().collect()
+}
+
+/// Makes a segment with its header, its first frame and some room, under its name once all of that
+/// is on disk.
+fn make_segment(
+    disk: &dyn Disk,
+    number: u32,
+    place: Place,
+    contents: &Contents,
+    follows: u64,
+    counters: &Counters,
+) -> Result<(Segment, u64), LogError> {
+    let mut first = Batch::default();
+    first.add(Kind::Follows, 0, follows, &[]);
+    for (&id, group) in &contents.table.groups {
+        let (next, state) = group.state();
+        let state = postcard::to_stdvec(&state).expect("integers and bytes can be encoded");
+        first.add(Kind::State, id, next, &state);
+    }
+    frame::seal(place, 0, &mut first.frame);
+    let mut marked = Vec::new();
+    sector::mark(0, &first.frame, &mut marked);
+    let mut bytes = segment::header(place).to_vec();
+    bytes.extend_from_slice(&marked);
+    let used = bytes.len() as u64;
+    let file_bytes = (used + STEP_BYTES_MIN).next_multiple_of(SECTOR_BYTES as u64);
+    bytes.resize(usize::try_from(file_bytes).expect("it is in memory"), 0);
+
+    let name = segment::name(number);
+    let unfinished = format!("{name}{UNFINISHED}");
+    let error = |operation, error: io::Error| {
+        if is_full(&error) {
+            let file = segment::path(disk, &name);
+            return LogError::Full { file, source: Arc::new(error) };
+        }
+        failed(operation, disk, &name, error)
+    };
+    let made = (|| {
+        let file = disk.create(&unfinished).map_err(|e| error("create", e))?;
+        file.write_at(&bytes, 0).map_err(|e| error("write", e))?;
+        counters.syncs.fetch_add(1, Ordering::Relaxed);
+        file.sync().map_err(|e| failed("sync", disk, &name, e))?;
+        disk.rename(&unfinished, &name).map_err(|e| error("rename", e))?;
+        disk.sync_names().map_err(|e| failed("sync", disk, &name, e))?;
+        Ok(Arc::from(file))
+    })();
+    if let Err(LogError::Full { .. }) = &made {
+        // Opening the log removes it too.
+        let _ = disk.remove(&unfinished);
+    }
+    let end = first.frame.len() as u64;
+    let segment = Segment { number, file: made?, end, last_indices: LastIndices::default() };
+    Ok((segment, file_bytes))
+}
+
+fn write_zeros(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
+    let zeros = vec![0; usize::try_from(to - from).unwrap_or_default().min(1 << 20)];
+    let mut offset = from;
+    while offset < to {
+        let len = (to - offset).min(zeros.len() as u64);
+        file.write_at(&zeros[..usize::try_from(len).unwrap_or_default()], offset)?;
+        offset += len;
+    }
+    Ok(())
+}
+
+/// Whether the error means that there is no room: on the disk, in a quota, or under a limit.
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
