@@ -8,7 +8,11 @@ mod create_data;
 mod faults;
 mod grammar;
 mod layers;
+#[cfg(feature = "cluster")]
+mod power;
 #[cfg(all(feature = "cluster", feature = "generator"))]
 mod programs;
+#[cfg(feature = "cluster")]
+mod restarts;
 #[cfg(feature = "cluster")]
 mod transport;

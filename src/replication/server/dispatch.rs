@@ -29,12 +29,6 @@ const PROPOSAL_BYTES_MAX: usize = COMMAND_BYTES_MAX + (2 << 20);
 /// Bytes of answers after which a response goes without the rest; the broker asks again for them.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
-/// Room on the disk below which more is asked for, besides that for the entry itself.
-const ROOM_AHEAD_BYTES: usize = 16 << 20;
-
-/// Room on the disk that proposals leave to votes and elections, which cannot be refused.
-const ROOM_LEFT_BYTES: usize = 1 << 20;
-
 /// What the transport calls: the server behind a frame, once it has read what it had.
 pub(super) struct Dispatch<T: Transport>(pub(super) watch::Receiver<Option<Arc<Shared<T>>>>);
 
@@ -137,21 +131,14 @@ impl<T: Transport> Shared<T> {
         if payload.0.len() > PROPOSAL_BYTES_MAX {
             return Response::Refused(Refusal::Malformed);
         }
-        // An entry that the log cannot take would stop the group: see `Storage::has_room`.
-        if group.leader() == Some(self.id()) && !self.has_room(payload.0.len()) {
+        // An entry for which there is no room would wait for it, and its proposer for the entry.
+        if group.leader() == Some(self.id()) && !self.storage.has_room(payload.0.len()) {
             return Response::Refused(Refusal::DiskFull);
         }
         match group.propose(payload.0, Instant::now() + GROUP_TIME).await {
             Ok(response) => Response::Written(Bytes(response)),
             Err(error) => refused_by_group(&error),
         }
-    }
-
-    /// Whether an entry of `bytes` fits on the disk and leaves room for votes and elections.
-    fn has_room(&self, bytes: usize) -> bool {
-        // The first question has room made before it is needed.
-        self.storage.has_room(bytes + ROOM_AHEAD_BYTES)
-            || self.storage.has_room(bytes + ROOM_LEFT_BYTES)
     }
 
     async fn read(
