@@ -42,9 +42,9 @@ use crate::replication::message::{Addresses, Position};
 use crate::replication::{ClusterId, DecodeError, GroupId, ServerId};
 use crate::transport::Transport;
 
+mod group_log;
 #[cfg(test)]
 pub(in crate::replication) mod hostile;
-mod group_log;
 mod keeper;
 mod machine;
 mod network;
@@ -54,10 +54,10 @@ mod storage;
 mod tests;
 mod wire;
 
+use group_log::GroupLog;
 use machine::Machine;
 use network::Network;
 pub(crate) use network::Peers;
-use group_log::GroupLog;
 pub(crate) use storage::Storage;
 
 /// A deterministic state machine at the end of a group's log. A snapshot is made of a clone, which

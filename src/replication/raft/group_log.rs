@@ -15,9 +15,9 @@ use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::type_config::alias::{EntryOf, LogIdOf, VoteOf};
 use openraft::{EntryPayload, LogState, OptionalSend, RaftLogReader};
 
+use super::Types;
 use super::storage::{COMMITTED, PURGED, Record, Storage, VOTE, contradiction};
 use super::wire::{WireEntry, WireLogId, WireVote};
-use super::Types;
 use crate::log::{Damage, LogError, LogReader};
 use crate::replication::GroupId;
 use crate::replication::message;
@@ -60,7 +60,7 @@ impl Contents {
         last: Option<WireLogId>,
     ) -> Self {
         let last: Option<LogIdOf<Types>> = last.map(Into::into);
-        let first = purged.map_or(0, |purged| purged.index + 1);
+        let first = purged.as_ref().map_or(0, WireLogId::next);
         Self {
             first,
             vote: vote.map(Into::into),
@@ -238,7 +238,8 @@ impl RaftLogReader<Types> for GroupLog {
                 // What was read may be gone, or others may be in its place.
                 continue;
             }
-            let mut entries = read.inspect_err(|error| self.storage.fail(error)).map_err(io_error)?;
+            let mut entries =
+                read.inspect_err(|error| self.storage.fail(error)).map_err(io_error)?;
             entries.extend(cached);
             return Ok(entries);
         }
@@ -337,8 +338,7 @@ impl RaftLogStorage<Types> for GroupLog {
         self.contents().purge(upto);
         // The register first: entries without their predecessor would be damage.
         let value = message::encode(&WireLogId::from(&upto));
-        let records =
-            vec![Record::Set { register: PURGED, value }, Record::Purge(upto.index + 1)];
+        let records = vec![Record::Set { register: PURGED, value }, Record::Purge(upto.index + 1)];
         self.storage.write_lazily(self.id, records);
         Ok(())
     }

@@ -56,7 +56,8 @@ async fn wait_until_due<S: StateMachine>(group: &Group<S>, snapshot_entries: u64
     let mut interval = tokio::time::interval(LAGGING_INTERVAL);
     loop {
         let applied = metrics.borrow_watched().last_applied;
-        if entries(applied) - entries(group.machine.newest()).min(entries(applied)) >= snapshot_entries
+        if entries(applied) - entries(group.machine.newest()).min(entries(applied))
+            >= snapshot_entries
         {
             return Some(Due::Entries);
         }

@@ -170,9 +170,8 @@ impl<S: StateMachine> Machine<S> {
         // While a snapshot is checked and installed there is none to add to.
         let Ok(mut arriving) = Arc::clone(&self.0.arriving).try_lock_owned() else { return false };
         let folder = self.0.folder.clone();
-        let taking = tokio::task::spawn_blocking(move || {
-            arriving.take_part(&folder, of, offset, &part)
-        });
+        let taking =
+            tokio::task::spawn_blocking(move || arriving.take_part(&folder, of, offset, &part));
         taking.await.is_ok_and(|taken| {
             taken.unwrap_or_else(|error| {
                 let (group, error) = (self.0.group, describe(&error));

@@ -61,7 +61,10 @@ impl SnapshotFile {
         // The callers ask for parts that fit in memory.
         let mut part = vec![0; usize::try_from(len).unwrap_or_default()];
         let read = self.file.read_at(&mut part, offset);
-        read.map_err(|error| LogError::io("read", &self.path, error))?;
+        read.map_err(|error| {
+            let (file, source) = (self.path.clone(), Arc::new(error));
+            LogError::Io { operation: "read", file, source }
+        })?;
         Ok(part)
     }
 
@@ -197,10 +200,11 @@ impl SnapshotFolder {
 
     fn error(&self, operation: &'static str, name: &str, error: io::Error) -> LogError {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-        if matches!(error.kind(), FileTooLarge | QuotaExceeded | StorageFull) {
-            return LogError::Full { file: self.path(name), source: Arc::new(error) };
+        let (file, source) = (self.path(name), Arc::new(error));
+        match source.kind() {
+            FileTooLarge | QuotaExceeded | StorageFull => LogError::Full { file, source },
+            _ => LogError::Io { operation, file, source },
         }
-        LogError::io(operation, &self.path(name), error)
     }
 }
 
