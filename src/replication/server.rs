@@ -604,7 +604,8 @@ impl<T: Transport> Shared<T> {
             _ = failure.wait_for(Option::is_some) => {}
         }
         tracing::error!(server = %self.id(), "the storage failed");
-        self.stop_groups().await;
+        // Not here: this task may be ended, and a group must not be stopped by half.
+        tokio::spawn(async move { self.stop_groups().await });
     }
 
     /// The group, which is among the server's by now, or a refusal: whoever stopped the server
