@@ -48,7 +48,7 @@ mod writer;
 
 pub use directory::Directory;
 pub use disk::{Disk, DiskFile};
-pub use memory_disk::MemoryDisk;
+pub use memory_disk::{Fault, MemoryDisk};
 pub use reader::LogReader;
 use record::Kind;
 pub use recovery::Recovered;
@@ -124,8 +124,15 @@ pub enum LogError {
 }
 
 impl LogError {
-    fn io(operation: &'static str, file: &str, error: io::Error) -> Self {
-        Self::Io { operation, file: file.to_owned(), source: Arc::new(error) }
+    /// The error of an operation on a file that the system refused.
+    pub(crate) fn io(operation: &'static str, file: impl Into<String>, source: io::Error) -> Self {
+        let (file, source) = (file.into(), Arc::new(source));
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::Full { file, source }
+            }
+            _ => Self::Io { operation, file, source },
+        }
     }
 }
 

@@ -164,5 +164,6 @@ pub(super) fn failed(
     file_name: &str,
     error: io::Error,
 ) -> LogError {
-    LogError::io(operation, &path(disk, file_name), error)
+    // Whatever the reason: only the callers know whether a full disk did no harm.
+    LogError::Io { operation, file: path(disk, file_name), source: Arc::new(error) }
 }

@@ -171,6 +171,11 @@ impl GroupLog {
         lock(&self.contents)
     }
 
+    #[cfg(test)]
+    pub(super) fn cached_bytes(&self) -> usize {
+        self.contents().cache_bytes
+    }
+
     /// Reads entries that were on disk, and not in memory, a moment ago.
     async fn read(&self, indices: Range<u64>) -> Result<Vec<EntryOf<Types>>, LogError> {
         let missing = || contradiction(&**self.storage.disk(), Damage::Missing);
