@@ -68,7 +68,7 @@ pub mod value;
 pub use parser::{Command, Condition, ParseError};
 #[cfg(feature = "cluster")]
 pub use replication::{Broker, BrokerError, Cluster, Server};
-pub use store::{CommandError, Page, Record, Store};
+pub use store::{CommandError, Page, Record, Store, StoreError};
 #[cfg(feature = "cluster")]
 pub use transport::{ChannelTransport, TcpTransport, Transport, TransportError};
 pub use trie::Trie;

@@ -52,7 +52,7 @@ pub use memory_disk::{Fault, MemoryDisk};
 pub use reader::LogReader;
 use record::Kind;
 pub use recovery::Recovered;
-pub use snapshot::{SnapshotReader, SnapshotWriter};
+pub use snapshot::{FileReader, FileWriter, SnapshotReader, SnapshotWriter, install};
 pub use thread::{Committer, Log};
 pub use writer::{Batch, LogOptions, LogStats, RECORD_BYTES_MAX, WhenFull};
 
@@ -124,13 +124,12 @@ pub enum LogError {
 }
 
 impl LogError {
-    /// The error of an operation on a file that the system refused.
+    /// The error of an operation on a file; a disk without room is [`LogError::Full`].
     pub(crate) fn io(operation: &'static str, file: impl Into<String>, source: io::Error) -> Self {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         let (file, source) = (file.into(), Arc::new(source));
         match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Self::Full { file, source }
-            }
+            StorageFull | QuotaExceeded | FileTooLarge => Self::Full { file, source },
             _ => Self::Io { operation, file, source },
         }
     }

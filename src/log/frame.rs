@@ -89,9 +89,11 @@ pub(super) fn find(place: Place, image: &Image, position: u64) -> Found {
     }
     let unfinished = if let Some(body) = header {
         let end = body.end + 1;
-        image.end() < end
-            || image.get(body.end..end) == Some(&[0])
-            || image.has_unwritten(position..end)
+        // The next frame is begun when this one is synced.
+        image.is_blank_from(end)
+            && (image.end() < end
+                || image.get(body.end..end) == Some(&[0])
+                || image.has_unwritten(position..end))
     } else {
         let end = position + HEADER_BYTES as u64;
         image.end() < end || image.is_blank_from(end) || image.has_unwritten(position..end)

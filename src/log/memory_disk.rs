@@ -72,7 +72,7 @@ pub enum Fault {
 /// Only one copy of synced data is kept, so the medium cannot be wrong about them by itself:
 /// [`MemoryDisk::flip_bit`] and [`MemoryDisk::truncate`] damage it. There are no holes: zeros take
 /// room as other bytes do. Two programs on one disk are not kept apart as by
-/// [`Directory`](super::Directory).
+/// [`Directory`](super::Directory). What was removed keeps its memory until the names are synced.
 ///
 /// # Examples
 ///

@@ -204,7 +204,7 @@ impl<'a> FrameReader<'a> {
         let path = || segment::path(&*self.log.disk, &segment::name(number));
         let missing = || self.log.corrupt(number, position, Damage::Missing);
         let segment = self.segment.as_ref().ok_or_else(missing)?;
-        let unreadable = |error| LogError::io("read", &path(), error);
+        let unreadable = |error| LogError::io("read", path(), error);
         let file_bytes = segment.file.size().map_err(unreadable)?;
         let (sector, offset) = Image::sector_of(position);
         let needed = file_offset(end).next_multiple_of(SECTOR_BYTES as u64);

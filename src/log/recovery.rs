@@ -75,6 +75,11 @@ impl Recovered {
         self.reader.clone()
     }
 
+    #[cfg(test)]
+    pub(super) fn writer(&mut self) -> &mut Writer {
+        &mut self.writer
+    }
+
     /// Starts the thread that writes, with `committer` on it.
     ///
     /// # Errors

@@ -81,8 +81,9 @@ pub(super) struct Scanned {
     pub(super) end: u64,
     /// Whether it is sealed.
     pub(super) sealed: bool,
-    /// How many frames it has, without the seal.
+    /// How many frames it has, without the seal, and where the last of them begins.
     pub(super) frames: u64,
+    pub(super) last_frame: u64,
     /// Whether there is a write after the last frame that was cut short.
     pub(super) torn: bool,
     pub(super) file_bytes: u64,
@@ -118,7 +119,7 @@ pub(super) fn scan_file(
 ) -> Result<Scanned, LogError> {
     let path = path(disk, &name(number));
     let corrupt = |offset, damage| LogError::Corrupt { file: path.clone(), offset, damage };
-    let unreadable = |error| LogError::io("read", &path, error);
+    let unreadable = |error| LogError::io("read", &*path, error);
     let file_bytes = file.size().map_err(unreadable)?.min(bytes_max);
     if file_bytes > FILE_BYTES_MAX {
         return Err(corrupt(FILE_BYTES_MAX, Damage::Malformed));
@@ -132,7 +133,7 @@ pub(super) fn scan_file(
     drop(bytes);
 
     let mut position = 0;
-    let (mut frames, mut sealed) = (0, false);
+    let (mut frames, mut last_frame, mut sealed) = (0, 0, false);
     let torn = loop {
         let malformed = |damage| corrupt(sector::file_offset(position), damage);
         let body = match frame::find(place, &image, position) {
@@ -151,10 +152,11 @@ pub(super) fn scan_file(
         if sealed {
             break false;
         }
+        last_frame = position;
         position = body.end + 1;
         frames += 1;
     };
-    Ok(Scanned { number, file, log, end: position, sealed, frames, torn, file_bytes })
+    Ok(Scanned { number, file, log, end: position, sealed, frames, last_frame, torn, file_bytes })
 }
 
 /// The error of an operation on a file of `disk`.
@@ -164,6 +166,20 @@ pub(super) fn failed(
     file_name: &str,
     error: io::Error,
 ) -> LogError {
+<<<<<<< HEAD
     // Whatever the reason: only the callers know whether a full disk did no harm.
+=======
+    LogError::io(operation, path(disk, file_name), error)
+}
+
+/// The error of an operation after which the file is not what it was: want of room counts as any
+/// other failure.
+pub(super) fn broken(
+    operation: &'static str,
+    disk: &dyn Disk,
+    file_name: &str,
+    error: io::Error,
+) -> LogError {
+>>>>>>> aa7a462dedcfbae15bf3b56c416b03a2d62c9d85
     LogError::Io { operation, file: path(disk, file_name), source: Arc::new(error) }
 }

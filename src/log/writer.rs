@@ -10,7 +10,7 @@ use super::frame::{self, HEADER_BYTES, OVERHEAD_BYTES, Place};
 use super::reader::{Contents, LogReader, Segment};
 use super::record::{self, Kind};
 use super::sector::{self, SECTOR_BYTES, file_offset, write_offset};
-use super::segment::{self, Scanned, UNFINISHED, failed};
+use super::segment::{self, Scanned, UNFINISHED, broken, failed};
 use super::table::LastIndices;
 use super::{Disk, DiskFile, LogError, REGISTERS};
 
@@ -268,7 +268,7 @@ impl Writer {
             options,
             place,
             number: last.number,
-            file: last.file,
+            file: Arc::clone(&last.file),
             end: last.end,
             file_bytes: last.file_bytes,
             reader,
@@ -276,7 +276,7 @@ impl Writer {
             marked,
             stopped: None,
         };
-        writer.repair(last.torn)?;
+        writer.repair(&last)?;
         writer.remove_unneeded();
         writer.note_sizes();
         Ok(writer)
@@ -294,37 +294,43 @@ impl Writer {
         self.options
     }
 
-    /// Removes what is left of a write that was cut short, and seals the segment before this one if
-    /// that was not done.
-    fn repair(&mut self, torn: bool) -> Result<(), LogError> {
-        if torn {
+    /// Makes sure that what was read is on disk, since it is relied on from now on: the process
+    /// before may have ended before its last sync, or because that sync failed, after which a file
+    /// can be read and yet be lost unless it is written again. Removes what is left of a write that
+    /// was cut short.
+    fn repair(&mut self, last: &Scanned) -> Result<(), LogError> {
+        if last.torn {
             self.blank_from(self.end)?;
         }
-        let before = {
-            let contents = self.reader.contents();
-            contents.segments.iter().rev().nth(1).cloned()
-        };
+        let (start, end) = (write_offset(last.last_frame), file_offset(last.end - 1) + 1);
+        let mut frame = vec![0; usize::try_from(end - start).unwrap_or_default()];
+        let read = last.file.read_at(&mut frame, start);
+        let written = read.and_then(|()| last.file.write_at(&frame, start));
+        written.map_err(|error| self.not_written(error))?;
+        self.sync(&*last.file, last.number)?;
+        if last.frames == 1 {
+            self.seal_again()?;
+        }
+        let synced = self.disk.sync_names();
+        synced.map_err(|error| broken("sync", &*self.disk, &segment::name(self.number), error))
+    }
+
+    /// Seals the segment before this one, as has to be done before this one gets a second frame.
+    fn seal_again(&self) -> Result<(), LogError> {
+        let before = self.reader.contents().segments.iter().rev().nth(1).cloned();
         let Some(before) = before else { return Ok(()) };
-        // Sealing again what is sealed changes nothing.
-        let place = Place { log: self.place.log, segment: u64::from(before.number) };
-        let path = segment::path(&*self.disk, &segment::name(before.number));
+        let place = Place { segment: u64::from(before.number), ..self.place };
         let mut seal = Batch::default();
         seal.add(Kind::Sealed, 0, 0, &[]);
         frame::seal(place, before.end, &mut seal.frame);
-        let mut expected = Vec::new();
-        sector::mark(before.end, &seal.frame, &mut expected);
+        let mut marked = Vec::new();
+        sector::mark(before.end, &seal.frame, &mut marked);
+        let error = |error| broken("write", &*self.disk, &segment::name(before.number), error);
         let offset = write_offset(before.end);
-        let mut found = vec![0; expected.len()];
-        if before.file.read_at(&mut found, offset).is_ok() && found == expected {
-            return Ok(());
-        }
-        let size = before.file.size().map_err(|error| LogError::io("read", &path, error))?;
-        let rest = usize::try_from(size.saturating_sub(offset)).unwrap_or_default();
-        expected.resize(expected.len().max(rest), 0);
-        before
-            .file
-            .write_at(&expected, offset)
-            .map_err(|error| LogError::io("write", &path, error))?;
+        let file_bytes = before.file.size().map_err(error)?;
+        let rest = file_bytes.saturating_sub(offset);
+        marked.resize(marked.len().max(usize::try_from(rest).unwrap_or_default()), 0);
+        before.file.write_at(&marked, offset).map_err(error)?;
         self.sync(&*before.file, before.number)
     }
 
@@ -336,7 +342,7 @@ impl Writer {
             let len = (self.file_bytes - offset).min(zeros.len() as u64);
             let zeros = &zeros[..usize::try_from(len).unwrap_or_default()];
             let written = self.file.write_at(zeros, offset);
-            written.map_err(|error| self.failed("write", error))?;
+            written.map_err(|error| self.not_written(error))?;
             offset += len;
         }
         self.sync(&*Arc::clone(&self.file), self.number)
@@ -410,7 +416,7 @@ impl Writer {
         frame::seal(self.place, self.end, frame);
         sector::mark(self.end, frame, &mut self.marked);
         let written = self.file.write_at(&self.marked, write_offset(self.end));
-        written.map_err(|error| self.failed("write", error))?;
+        written.map_err(|error| self.not_written(error))?;
         if self.marked.capacity() > BUFFER_BYTES_MAX {
             self.marked = Vec::new();
         }
@@ -447,7 +453,7 @@ impl Writer {
         let target = bytes.max(self.file_bytes + step).next_multiple_of(SECTOR_BYTES as u64);
         let extended = match write_zeros(&*self.file, self.file_bytes, target) {
             // A smaller step may fit.
-            Err(error) if is_full(&error) => {
+            Err(_) => {
                 let least = bytes.next_multiple_of(SECTOR_BYTES as u64);
                 write_zeros(&*self.file, self.file_bytes, least).map(|()| least)
             }
@@ -462,7 +468,7 @@ impl Writer {
             Err(error) => {
                 // What was written of them is given back; that it stays does no harm.
                 let _ = self.file.set_size(self.file_bytes);
-                Err(self.failed("extend", error))
+                Err(failed("extend", &*self.disk, &segment::name(self.number), error))
             }
         }
     }
@@ -518,16 +524,12 @@ impl Writer {
 
     fn sync(&self, file: &dyn DiskFile, number: u32) -> Result<(), LogError> {
         self.counters.syncs.fetch_add(1, Ordering::Relaxed);
-        file.sync().map_err(|error| failed("sync", &*self.disk, &segment::name(number), error))
+        file.sync().map_err(|error| broken("sync", &*self.disk, &segment::name(number), error))
     }
 
-    fn failed(&self, operation: &'static str, error: io::Error) -> LogError {
-        let file_name = segment::name(self.number);
-        if operation == "extend" && is_full(&error) {
-            let file = segment::path(&*self.disk, &file_name);
-            return LogError::Full { file, source: Arc::new(error) };
-        }
-        failed(operation, &*self.disk, &file_name, error)
+    /// A write that failed may have been done in part.
+    fn not_written(&self, error: io::Error) -> LogError {
+        broken("write", &*self.disk, &segment::name(self.number), error)
     }
 }
 
@@ -568,20 +570,15 @@ fn make_segment(
 
     let name = segment::name(number);
     let unfinished = format!("{name}{UNFINISHED}");
-    let error = |operation, error: io::Error| {
-        if is_full(&error) {
-            let file = segment::path(disk, &name);
-            return LogError::Full { file, source: Arc::new(error) };
-        }
-        failed(operation, disk, &name, error)
-    };
     let made = (|| {
-        let file = disk.create(&unfinished).map_err(|e| error("create", e))?;
-        file.write_at(&bytes, 0).map_err(|e| error("write", e))?;
+        let file =
+            disk.create(&unfinished).map_err(|error| failed("create", disk, &name, error))?;
+        file.write_at(&bytes, 0).map_err(|error| failed("write", disk, &name, error))?;
         counters.syncs.fetch_add(1, Ordering::Relaxed);
-        file.sync().map_err(|e| failed("sync", disk, &name, e))?;
-        disk.rename(&unfinished, &name).map_err(|e| error("rename", e))?;
-        disk.sync_names().map_err(|e| failed("sync", disk, &name, e))?;
+        file.sync().map_err(|error| broken("sync", disk, &name, error))?;
+        let renamed = disk.rename(&unfinished, &name);
+        renamed.map_err(|error| broken("rename", disk, &name, error))?;
+        disk.sync_names().map_err(|error| broken("sync", disk, &name, error))?;
         Ok(Arc::from(file))
     })();
     if let Err(LogError::Full { .. }) = &made {
@@ -602,10 +599,4 @@ fn write_zeros(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
         offset += len;
     }
     Ok(())
-}
-
-/// Whether the error means that there is no room: on the disk, in a quota, or under a limit.
-fn is_full(error: &io::Error) -> bool {
-    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }

@@ -5,6 +5,8 @@
 //! in order. The variants of [`Command`], [`Condition`](crate::parser::Condition) and [`Value`] are
 //! numbered as they are declared, and never change their numbers.
 //!
+//! *A snapshot's head* is such a byte, and the index of the last record that is in the snapshot.
+//!
 //! *Documents* are items of a snapshot: first the write counter and the number of records, then a
 //! key with its record (version, value) for each, in byte order of the keys.
 
@@ -12,7 +14,7 @@ use std::io::{self, Read, Write};
 
 use serde::Serialize;
 
-use crate::log::{LogError, SnapshotReader, SnapshotWriter};
+use crate::log::{Damage, LogError, SnapshotReader, SnapshotWriter};
 use crate::parser::Command;
 use crate::store::{CommandError, Documents, Record, StoreError, check_key};
 use crate::trie::Trie;
@@ -85,6 +87,29 @@ pub(super) fn replay(
         }
     }
     if rest.is_empty() { Ok(()) } else { Err(StoreError::Replay { index, refused: None }) }
+}
+
+/// The head of a snapshot that has all records up to `index` in it.
+pub(super) fn encode_head(index: u64) -> Vec<u8> {
+    append(vec![ENCODING_VERSION], &index)
+}
+
+/// The index in the head of the snapshot called `name`.
+///
+/// # Errors
+///
+/// [`LogError::Version`], or [`LogError::Corrupt`] if it is no head.
+pub(super) fn decode_head(head: &[u8], name: &str) -> Result<u64, LogError> {
+    let decoded =
+        head.split_first().map(|(version, index)| (*version, postcard::from_bytes(index)));
+    match decoded {
+        Some((ENCODING_VERSION, Ok(index))) => Ok(index),
+        Some((version, _)) if version != ENCODING_VERSION => {
+            let (found, expected) = (u32::from(version), u32::from(ENCODING_VERSION));
+            Err(LogError::Version { file: name.to_owned(), found, expected })
+        }
+        _ => Err(LogError::Corrupt { file: name.to_owned(), offset: 0, damage: Damage::Malformed }),
+    }
 }
 
 impl Documents {

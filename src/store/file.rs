@@ -87,11 +87,10 @@ pub(super) fn disk_error(
     name: &str,
     error: io::Error,
 ) -> LogError {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     let (file, source) = (location(disk, name), Arc::new(error));
     match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            LogError::Full { file, source }
-        }
+        StorageFull | QuotaExceeded | FileTooLarge => LogError::Full { file, source },
         _ => LogError::Io { operation, file, source },
     }
 }

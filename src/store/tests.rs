@@ -5,15 +5,27 @@ use crate::parser::parse_path;
 use crate::value;
 use crate::value::ValueErrorKind;
 
+mod disk;
+mod faults;
+mod model;
+
+/// Why a command was refused.
+fn refused<T: fmt::Debug>(outcome: Result<T, StoreError>) -> CommandError {
+    match outcome.unwrap_err() {
+        StoreError::Command(error) => error,
+        error => panic!("{error:?}"),
+    }
+}
+
 #[test]
 fn versions_grow_with_every_write_and_only_with_writes() {
     let store = Store::in_memory();
     assert_eq!(store.put("a", value!({})).unwrap(), Put { version: 1, created: true });
     assert_eq!(store.put("b", value!({})).unwrap(), Put { version: 2, created: true });
     assert_eq!(store.put("a", value!({})).unwrap(), Put { version: 3, created: false });
-    assert!(!store.delete("nobody"));
+    assert!(!store.delete("nobody").unwrap());
     store.put("c", value!(5)).unwrap_err();
-    assert!(store.delete("a"));
+    assert!(store.delete("a").unwrap());
     assert_eq!(store.put("a", value!({})).unwrap(), Put { version: 5, created: true });
     assert_eq!(store.get("b").unwrap().version, 2);
 }
@@ -21,12 +33,12 @@ fn versions_grow_with_every_write_and_only_with_writes() {
 #[test]
 fn a_put_whose_condition_does_not_hold_changes_nothing() {
     let store = Store::in_memory();
-    let missing = store.put_if("a", value!({}), Condition::IfVersion(0)).unwrap_err();
+    let missing = refused(store.put_if("a", value!({}), Condition::IfVersion(0)));
     let condition = Condition::IfVersion(0);
     assert_eq!(missing, CommandError::Conflict { condition, found: None });
     assert!(store.is_empty());
     store.put_if("a", value!({ "n": 1 }), Condition::IfAbsent).unwrap();
-    let taken = store.put_if("a", value!({ "n": 2 }), Condition::IfAbsent).unwrap_err();
+    let taken = refused(store.put_if("a", value!({ "n": 2 }), Condition::IfAbsent));
     assert_eq!(taken, CommandError::Conflict { condition: Condition::IfAbsent, found: Some(1) });
     assert_eq!(
         taken.to_string(),
@@ -40,12 +52,12 @@ fn keys_and_values_that_cannot_be_stored_are_refused() {
     let store = Store::in_memory();
     let longest = "k".repeat(KEY_BYTES_MAX);
     store.put(&longest, value!({})).unwrap();
-    let error = store.put(&format!("{longest}k"), value!({})).unwrap_err();
+    let error = refused(store.put(&format!("{longest}k"), value!({})));
     let (len, limit) = (KEY_BYTES_MAX + 1, KEY_BYTES_MAX);
     assert_eq!(error, CommandError::KeyTooLong { len, limit });
-    assert_eq!(store.put("", value!({})).unwrap_err(), CommandError::EmptyKey);
-    assert_eq!(store.put("a", value!([1])).unwrap_err(), CommandError::NotAMap);
-    let error = store.put("a", value!({ "x": f64::NAN })).unwrap_err();
+    assert_eq!(refused(store.put("", value!({}))), CommandError::EmptyKey);
+    assert_eq!(refused(store.put("a", value!([1]))), CommandError::NotAMap);
+    let error = refused(store.put("a", value!({ "x": f64::NAN })));
     let CommandError::Value(error) = error else { panic!("{error}") };
     assert!(matches!(error.kind(), ValueErrorKind::NotFinite));
     assert_eq!(store.len(), 1);
@@ -76,7 +88,7 @@ fn a_token_holds_although_its_record_is_gone() {
     let page = Page::first(2);
     let first = store.scan("p", &page);
     assert_eq!(first.entries.len(), 2);
-    store.delete("p2");
+    store.delete("p2").unwrap();
     let second = store.scan("p", &page.after(first.next.unwrap()));
     assert_eq!(second.entries.iter().map(|entry| &entry.key).collect::<Vec<_>>(), ["p3"]);
     assert_eq!(second.next, None);
