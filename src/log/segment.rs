@@ -166,9 +166,6 @@ pub(super) fn failed(
     file_name: &str,
     error: io::Error,
 ) -> LogError {
-<<<<<<< HEAD
-    // Whatever the reason: only the callers know whether a full disk did no harm.
-=======
     LogError::io(operation, path(disk, file_name), error)
 }
 
@@ -180,6 +177,5 @@ pub(super) fn broken(
     file_name: &str,
     error: io::Error,
 ) -> LogError {
->>>>>>> aa7a462dedcfbae15bf3b56c416b03a2d62c9d85
     LogError::Io { operation, file: path(disk, file_name), source: Arc::new(error) }
 }

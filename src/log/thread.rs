@@ -144,7 +144,7 @@ pub(super) fn start<C: Committer>(
     let location = reader.disk.location();
     let thread = Thread { writer, committer, messages, closing: Arc::clone(&closing) };
     let spawned = thread::Builder::new().name("triekv-log".to_owned()).spawn(move || thread.run());
-    let thread = spawned.map_err(|error| LogError::io("start a thread for", location, error))?;
+    let thread = spawned.map_err(|error| LogError::io("start a thread for", &location, error))?;
     let thread = Mutex::new(Some(thread));
     Ok(Log(Arc::new(Running { queue, thread, closing, reader, counters })))
 }
