@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
@@ -14,6 +14,9 @@ use super::writer::{self, BATCH_BYTES, Batch, Counters, LogStats, WhenFull, Writ
 
 /// How long a batch for which there is no room waits before it is tried again.
 const FULL_PAUSE: Duration = Duration::from_millis(100);
+
+/// The part of a sync's time that is waited for others to share the next one: a fourth.
+const PATIENCE: u32 = 4;
 
 /// What turns work into records. It runs on the log's thread, so it can keep state of its own.
 ///
@@ -142,7 +145,13 @@ pub(super) fn start<C: Committer>(
     let closing = Arc::new(AtomicBool::new(false));
     let counters = writer.counters();
     let location = reader.disk.location();
-    let thread = Thread { writer, committer, messages, closing: Arc::clone(&closing) };
+    let thread = Thread {
+        writer,
+        committer,
+        messages,
+        closing: Arc::clone(&closing),
+        pace: Pace::default(),
+    };
     let spawned = thread::Builder::new().name("triekv-log".to_owned()).spawn(move || thread.run());
     let thread = spawned.map_err(|error| LogError::io("start a thread for", &location, error))?;
     let thread = Mutex::new(Some(thread));
@@ -154,6 +163,16 @@ struct Thread<C: Committer> {
     committer: C,
     messages: Receiver<Message<C::Work>>,
     closing: Arc<AtomicBool>,
+    pace: Pace,
+}
+
+/// What the last sync was like.
+#[derive(Debug, Default)]
+struct Pace {
+    /// How many were answered after it, or came during it.
+    expected: usize,
+    /// How long it took.
+    sync: Duration,
 }
 
 impl<C: Committer> Thread<C> {
@@ -161,8 +180,12 @@ impl<C: Committer> Thread<C> {
         let mut batch = Batch::default();
         loop {
             let closed = self.gather(&mut batch);
-            let outcome =
-                if batch.wants_sync() || closed { self.commit(&mut batch) } else { Ok(()) };
+            let waiting = batch.waiting();
+            let begun = Instant::now();
+            let outcome = if waiting > 0 || closed { self.commit(&mut batch) } else { Ok(()) };
+            if waiting > 0 {
+                self.pace = Pace { expected: waiting + self.messages.len(), sync: begun.elapsed() };
+            }
             self.committer.settle(outcome.as_ref().copied());
             if closed {
                 return;
@@ -172,8 +195,13 @@ impl<C: Committer> Thread<C> {
     }
 
     /// Waits for work and stages all that is there, up to a limit; whether it was the last.
+    ///
+    /// Those who were answered after the last sync, and those who came during it, are given a
+    /// fraction of a sync's time to come again: otherwise they would split into two crowds, each
+    /// of which waits for the other one's sync.
     fn gather(&mut self, batch: &mut Batch) -> bool {
         let mut message = self.messages.recv().ok();
+        let mut patience_ends = None;
         while let Some(received) = message {
             match received {
                 Message::Work(work) => self.committer.stage(work, batch),
@@ -185,6 +213,14 @@ impl<C: Committer> Thread<C> {
             }
             message = match self.messages.try_recv() {
                 Ok(message) => Some(message),
+                Err(_) if (1..self.pace.expected).contains(&batch.waiting()) => {
+                    let until = *patience_ends
+                        .get_or_insert_with(|| Instant::now() + self.pace.sync / PATIENCE);
+                    match self.messages.recv_deadline(until) {
+                        Ok(message) => Some(message),
+                        Err(_) => return false,
+                    }
+                }
                 Err(_) => return false,
             };
         }

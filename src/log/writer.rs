@@ -24,6 +24,9 @@ pub(super) const BATCH_BYTES: usize = 8 << 20;
 const STEP_BYTES_MIN: u64 = 128 << 10;
 const STEP_BYTES_MAX: u64 = 4 << 20;
 
+/// A segment of which nothing is needed is left for a new one once it is this long.
+const LEFT_BYTES: u64 = 4 << 20;
+
 /// Bytes that stay free for the seal of a segment.
 const SEAL_BYTES: u64 = 64;
 
@@ -122,12 +125,13 @@ pub struct Batch {
     /// A frame in the making: room for its header, and the records.
     frame: Vec<u8>,
     records: u64,
-    sync: bool,
+    /// How often a sync was asked for.
+    syncs: usize,
 }
 
 impl Default for Batch {
     fn default() -> Self {
-        Self { frame: vec![0; HEADER_BYTES], records: 0, sync: false }
+        Self { frame: vec![0; HEADER_BYTES], records: 0, syncs: 0 }
     }
 }
 
@@ -172,7 +176,7 @@ impl Batch {
     /// Asks for what was added so far to be written and synced now. Otherwise it is written with
     /// the next batch that is, or when the log is closed.
     pub fn sync(&mut self) {
-        self.sync = true;
+        self.syncs += 1;
     }
 
     /// Whether there is no record.
@@ -185,8 +189,9 @@ impl Batch {
         self.frame.len() - HEADER_BYTES
     }
 
-    pub(super) fn wants_sync(&self) -> bool {
-        self.sync
+    /// How often a sync was asked for: about how many wait for it.
+    pub(super) fn waiting(&self) -> usize {
+        self.syncs
     }
 
     fn add(&mut self, kind: Kind, group: u32, number: u64, payload: &[u8]) {
@@ -200,7 +205,7 @@ impl Batch {
             *self = Self::default();
         }
         self.frame.truncate(HEADER_BYTES);
-        (self.records, self.sync) = (0, false);
+        (self.records, self.syncs) = (0, 0);
     }
 }
 
@@ -430,6 +435,7 @@ impl Writer {
         if self.stopped.is_some() {
             return;
         }
+        self.leave_unneeded();
         self.remove_unneeded();
         let room = self.file_bytes.saturating_sub(file_offset(self.end));
         let low = room < STEP_BYTES_MIN / 2 && self.end < self.options.segment_bytes;
@@ -491,6 +497,28 @@ impl Writer {
             (Arc::clone(&segment.file), segment.end, file_bytes);
         self.reader.contents().segments.push_back(segment);
         Ok(())
+    }
+
+    /// Begins a new segment if this one is long and no group needs an entry of it, so that it can be
+    /// removed.
+    fn leave_unneeded(&mut self) {
+        if self.end < LEFT_BYTES.min(self.options.segment_bytes / 4) {
+            return;
+        }
+        let needed = {
+            let contents = self.reader.contents();
+            let newest = contents.segments.back();
+            newest.is_none_or(|newest| {
+                newest.last_indices.needed_by(&contents.table).next().is_some()
+            })
+        };
+        if needed {
+            return;
+        }
+        match self.begin_segment() {
+            Ok(()) | Err(LogError::Full { .. }) => {}
+            Err(error) => self.stopped = Some(Arc::new(error)),
+        }
     }
 
     /// Removes the oldest segments that no group needs. One that cannot be removed stays until the

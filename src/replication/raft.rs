@@ -28,13 +28,14 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::sync::{Arc, PoisonError, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLockReadGuard};
 use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
 use openraft::error::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError};
 use openraft::{Raft, ReadPolicy, SnapshotPolicy};
 use thiserror::Error;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::log::{LogError, SnapshotReader, SnapshotWriter};
@@ -178,12 +179,14 @@ pub(crate) struct Group<S: StateMachine> {
     raft: Raft<Types, Machine<S>>,
     machine: Machine<S>,
     storage: Storage,
+    keeper: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
 impl<S: StateMachine> Clone for Group<S> {
     fn clone(&self) -> Self {
         let (raft, machine) = (self.raft.clone(), self.machine.clone());
-        Self { id: self.id, raft, machine, storage: self.storage.clone() }
+        let (storage, keeper) = (self.storage.clone(), Arc::clone(&self.keeper));
+        Self { id: self.id, raft, machine, storage, keeper }
     }
 }
 
@@ -231,10 +234,14 @@ impl<S: StateMachine> Group<S> {
         let network = Network::new(peers, cluster, id);
         let log = GroupLog::new(id, storage);
         let raft = Raft::new(server.0, config, network, log, machine.clone()).await;
-        let raft = raft.map_err(|_| GroupError::Stopped)?;
-        let group = Self { id, raft, machine, storage: storage.clone() };
+        let raft = raft.map_err(|error| {
+            tracing::error!(group = %id, %error, "cannot start");
+            GroupError::Stopped
+        })?;
+        let group = Self { id, raft, machine, storage: storage.clone(), keeper: Arc::default() };
         tokio::spawn(group.clone().report_leaders());
-        tokio::spawn(keeper::keep(group.clone(), snapshot_entries));
+        let keeper = tokio::spawn(keeper::keep(group.clone(), snapshot_entries));
+        *group.keeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(keeper);
         Ok(group)
     }
 
@@ -395,10 +402,17 @@ impl<S: StateMachine> Group<S> {
         }
     }
 
-    /// Stops the replica's tasks.
+    /// Stops the replica's tasks, and a snapshot that is being written.
     pub(crate) async fn stop(&self) {
+        let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(keeper) = keeper {
+            keeper.abort();
+        }
         // A group that failed has stopped already.
         let _ = self.raft.shutdown().await;
+        let machine = self.machine.clone();
+        // It does not panic.
+        let _ = tokio::task::spawn_blocking(move || machine.stop()).await;
     }
 }
 

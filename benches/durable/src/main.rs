@@ -83,7 +83,7 @@ struct Document {
 
 fn documents(count: usize) -> Outcome<impl Iterator<Item = Document>> {
     let keys: KeyFile = KEYS.parse()?;
-    let records = Records::new(keys, Shape::new(count as u64, 2, 5, 12)?, SEED)?;
+    let records = Records::new(keys, Shape::new(i64::try_from(count)?, 2, 5, 12)?, SEED)?;
     Ok(records.map(|line| {
         let line = line.trim();
         let text = line.split_once(':').map_or("", |(_, document)| document.trim()).to_owned();
@@ -142,17 +142,17 @@ fn put(options: &Options, time: Duration) -> Outcome<()> {
         for _ in 0..options.rounds {
             let directory = scratch(options)?;
             let store = Store::open(directory.path().join("store"))?;
-            let before = store.stats();
+            let before = store.stats().log.ok_or("the store is on disk")?;
             let our_rate = rate(clients, time, |client, n| {
                 let number = usize::try_from(n)? * clients + client;
                 let value = documents[number % DOCUMENTS].value.clone();
                 store.put(&format!("person{number}"), value)?;
                 Ok(())
             })?;
-            let after = store.stats();
+            let after = store.stats().log.ok_or("the store is on disk")?;
             #[expect(clippy::cast_precision_loss, reason = "counts")]
-            let syncs_a_put = (after.log.syncs - before.log.syncs) as f64
-                / (after.log.records - before.log.records) as f64;
+            let syncs_a_put =
+                (after.syncs - before.syncs) as f64 / (after.records - before.records) as f64;
             drop(store);
 
             let redis = Redis::start(&options.redis, directory.path())?;

@@ -37,7 +37,7 @@ impl Redis {
             if let Some(status) = redis.process.try_wait()? {
                 return Err(io::Error::other(format!("{program} ended: {status}")));
             }
-            if begun.elapsed() > Duration::from_secs(60) {
+            if begun.elapsed() > Duration::from_mins(1) {
                 return Err(io::Error::other(format!("{program} does not answer")));
             }
             std::thread::sleep(Duration::from_millis(1));

@@ -178,19 +178,21 @@ impl GroupLog {
 
     /// Reads entries that were on disk, and not in memory, a moment ago.
     async fn read(&self, indices: Range<u64>) -> Result<Vec<EntryOf<Types>>, LogError> {
-        let missing = || contradiction(&**self.storage.disk(), Damage::Missing);
-        let (group, reader) = (self.id.0, self.storage.reader().ok_or_else(missing)?);
+        let location = self.storage.location();
+        let group = self.id.0;
+        let reader = self.storage.reader().ok_or_else(|| self.storage.closed())?;
         let (from, count) = (indices.start, indices.end - indices.start);
         let reading = tokio::task::spawn_blocking(move || read_all(&reader, group, indices));
-        let encoded = reading.await.map_err(|_| missing())??;
+        // It is cancelled if the runtime is shut down.
+        let encoded = reading.await.map_err(|_| self.storage.closed())??;
         let entries = encoded.iter().map(|entry| message::decode::<WireEntry>(entry));
         let entries: Result<Vec<EntryOf<Types>>, _> =
             entries.map(|entry| entry.map(Into::into)).collect();
-        let malformed = |_| contradiction(&**self.storage.disk(), Damage::Malformed);
+        let malformed = |_| contradiction(location, Damage::Malformed);
         let entries = entries.map_err(malformed)?;
         let whole = entries.len() as u64 == count
             && (from..).zip(&entries).all(|(index, entry)| entry.index() == index);
-        if whole { Ok(entries) } else { Err(missing()) }
+        if whole { Ok(entries) } else { Err(contradiction(location, Damage::Missing)) }
     }
 }
 
@@ -243,8 +245,12 @@ impl RaftLogReader<Types> for GroupLog {
                 // What was read may be gone, or others may be in its place.
                 continue;
             }
-            let mut entries =
-                read.inspect_err(|error| self.storage.fail(error)).map_err(io_error)?;
+            let mut entries = read.map_err(|error| {
+                if !matches!(error, LogError::Stopped(_)) {
+                    self.storage.fail(&error);
+                }
+                io_error(error)
+            })?;
             entries.extend(cached);
             return Ok(entries);
         }

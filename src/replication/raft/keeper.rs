@@ -30,6 +30,7 @@ enum Due {
 
 /// Makes the snapshots of `group` until it stops.
 pub(super) async fn keep<S: StateMachine>(group: Group<S>, snapshot_entries: u64) {
+    let snapshot_entries = snapshot_entries.max(1);
     let mut pause = RETRY_PAUSE_MIN;
     while let Some(due) = wait_until_due(&group, snapshot_entries).await {
         match group.snapshot().await {

@@ -9,6 +9,7 @@
 
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use futures_util::{Stream, TryStreamExt};
@@ -46,11 +47,14 @@ pub(super) struct Machine<S>(Arc<Shared<S>>);
 
 struct Shared<S> {
     group: GroupId,
+    storage: Storage,
     state: RwLock<State<S>>,
     folder: SnapshotFolder,
     newest: Mutex<Option<(SnapshotMetaOf<Types>, SnapshotData)>>,
     /// Held while a snapshot is written here.
     writing: Mutex<()>,
+    /// Set once no snapshot is to be written any more.
+    stopped: AtomicBool,
     /// Held while a snapshot takes the place of the newest one. Comes after `writing`.
     placing: Mutex<()>,
     /// Held while a part is written, and while what has arrived is checked and installed.
@@ -89,7 +93,7 @@ impl<S: StateMachine> Machine<S> {
     ///
     /// [`LogError::Corrupt`] if the snapshot is damaged, or misses what the log has not any more.
     pub(super) fn open(id: GroupId, storage: &Storage) -> Result<Self, LogError> {
-        let folder = SnapshotFolder::new(Arc::clone(storage.disk()), id);
+        let folder = SnapshotFolder::new(storage.clone(), id);
         let mut newest = None;
         let mut state = State::new(SnapshotMetaOf::<Types>::default(), S::default());
         if let Some(file) = folder.open()? {
@@ -108,6 +112,8 @@ impl<S: StateMachine> Machine<S> {
             folder,
             newest: Mutex::new(newest),
             writing: Mutex::default(),
+            stopped: AtomicBool::new(false),
+            storage: storage.clone(),
             placing: Mutex::default(),
             arriving: Arc::default(),
             checked: Mutex::default(),
@@ -128,12 +134,20 @@ impl<S: StateMachine> Machine<S> {
     }
 
     /// Writes a snapshot of the state as it is now, and puts it in the place of the newest one.
-    /// Returns false if that covers as much. Blocks.
+    /// Returns false if that covers as much, or if nothing was ever applied. Blocks.
     ///
     /// # Errors
     ///
     /// [`LogError`]; the newest snapshot is what it was, or the new one.
     pub(super) fn write_snapshot(&self) -> Result<bool, LogError> {
+        self.write_unless(|machine, last| last <= machine.newest())
+    }
+
+    /// Writes a snapshot, unless it is not needed, as decided from the last entry that it covers.
+    fn write_unless(
+        &self,
+        needless: impl Fn(&Self, Option<LogIdOf<Types>>) -> bool,
+    ) -> Result<bool, LogError> {
         let shared = &*self.0;
         let _one_at_a_time = lock(&shared.writing);
         let (content, meta) = {
@@ -144,19 +158,26 @@ impl<S: StateMachine> Machine<S> {
             };
             (state.content.clone(), meta)
         };
-        if meta.last_log_id <= self.newest() {
+        if needless(self, meta.last_log_id) {
             return Ok(false);
         }
-        let file = shared.folder.write(&WireSnapshotMeta::from(&meta), &content)?;
+        let file = shared.folder.write(&(&meta).into(), &content, &shared.stopped)?;
         let _in_order = lock(&shared.placing);
         // One of another replica may have been installed in the meantime.
-        if meta.last_log_id <= self.newest() {
+        if needless(self, meta.last_log_id) {
             shared.folder.discard_written();
             return Ok(false);
         }
         shared.folder.place_written()?;
         *lock(&shared.newest) = Some((meta, Arc::new(file)));
         Ok(true)
+    }
+
+    /// Has a snapshot that is being written fail, and writes none from now on. Blocks until it has
+    /// let go of the disk.
+    pub(super) fn stop(&self) {
+        self.0.stopped.store(true, Ordering::Relaxed);
+        drop(lock(&self.0.writing));
     }
 
     /// Takes a part of a snapshot that another replica sends; false if it does not follow those
@@ -280,7 +301,11 @@ impl<S: StateMachine> RaftSnapshotBuilder<Types> for Builder<S> {
     async fn build_snapshot(&mut self) -> Result<SnapshotOf<Types, SnapshotData>, io::Error> {
         if self.anew {
             let machine = self.machine.clone();
-            let writing = tokio::task::spawn_blocking(move || machine.write_snapshot());
+            // Here even one of nothing will do.
+            let needless = |machine: &Machine<S>, last| {
+                lock(&machine.0.newest).as_ref().is_some_and(|(meta, _)| last <= meta.last_log_id)
+            };
+            let writing = tokio::task::spawn_blocking(move || machine.write_unless(needless));
             writing.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
         }
         let newest = self.machine.get_current_snapshot().await?;
@@ -342,7 +367,11 @@ impl<S: StateMachine> RaftStateMachine<Types> for Machine<S> {
         snapshot: SnapshotData,
     ) -> Result<(), io::Error> {
         let (machine, meta) = (self.clone(), meta.clone());
-        let installing = tokio::task::spawn_blocking(move || machine.install(meta, snapshot));
+        let installing = tokio::task::spawn_blocking(move || {
+            let installed = machine.install(meta, snapshot);
+            // The group stops, and the server had better come back without its state of now.
+            installed.inspect_err(|error| machine.0.storage.fail(error))
+        });
         installing.await.map_err(io::Error::other)?.map_err(io::Error::other)
     }
 

@@ -13,17 +13,13 @@
 
 use std::fmt;
 use std::io::{self, BufReader, Read, Write};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::wire::{WireSnapshotMeta, WireVote};
-use super::{SNAPSHOT_BYTES_MAX, StateMachine};
-use crate::log::{Disk, DiskFile, LogError, SnapshotReader, SnapshotWriter};
+use super::{SNAPSHOT_BYTES_MAX, StateMachine, Storage};
+use crate::log::{DiskFile, FileWriter, LogError, SnapshotReader, SnapshotWriter, install};
 use crate::replication::message;
 use crate::replication::{DecodeError, GroupId};
-
-/// Bytes after which a file that is being written is synced, so that the log's syncs, which have the
-/// same disk, never wait behind much more: 2 MiB.
-const SYNC_BYTES: u64 = 2 << 20;
 
 /// Bytes that are read from a file at once.
 const READ_BYTES: usize = 256 << 10;
@@ -31,7 +27,7 @@ const READ_BYTES: usize = 256 << 10;
 /// Where a group keeps its snapshots.
 #[derive(Debug, Clone)]
 pub(super) struct SnapshotFolder {
-    disk: Arc<dyn Disk>,
+    storage: Storage,
     group: GroupId,
 }
 
@@ -61,10 +57,7 @@ impl SnapshotFile {
         // The callers ask for parts that fit in memory.
         let mut part = vec![0; usize::try_from(len).unwrap_or_default()];
         let read = self.file.read_at(&mut part, offset);
-        read.map_err(|error| {
-            let (file, source) = (self.path.clone(), Arc::new(error));
-            LogError::Io { operation: "read", file, source }
-        })?;
+        read.map_err(|error| LogError::io("read", self.path.clone(), error))?;
         Ok(part)
     }
 
@@ -90,8 +83,8 @@ impl SnapshotFile {
 }
 
 impl SnapshotFolder {
-    pub(super) fn new(disk: Arc<dyn Disk>, group: GroupId) -> Self {
-        Self { disk, group }
+    pub(super) fn new(storage: Storage, group: GroupId) -> Self {
+        Self { storage, group }
     }
 
     /// The newest snapshot, if there is one.
@@ -100,48 +93,59 @@ impl SnapshotFolder {
     ///
     /// [`LogError::Io`] if it cannot be opened.
     pub(super) fn open(&self) -> Result<Option<SnapshotFile>, LogError> {
-        let name = self.name();
-        match self.disk.open(&name).and_then(|file| Ok((file.size()?, file))) {
-            Ok((len, file)) => Ok(Some(SnapshotFile { file, len, path: self.path(&name) })),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(self.error("open", &name, error)),
+        match self.open_file(&self.name()) {
+            Err(LogError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok(None)
+            }
+            opened => opened.map(Some),
         }
+    }
+
+    /// The snapshot in the file called `name`, whatever its name will be.
+    fn open_file(&self, name: &str) -> Result<SnapshotFile, LogError> {
+        let opened = self.storage.disk()?.open(name).and_then(|file| Ok((file.size()?, file)));
+        let (len, file) = opened.map_err(|error| self.error("open", name, error))?;
+        Ok(SnapshotFile { file, len, path: self.newest_path() })
     }
 
     /// Writes a snapshot under its temporary name; returns once it is durable.
     ///
     /// # Errors
     ///
-    /// [`LogError::Full`] or [`LogError::Io`]; the file is gone then, if the disk removes it.
+    /// [`LogError::Full`] or [`LogError::Io`], also once `stopped` is set; the file is gone then, if the disk removes it.
     pub(super) fn write<S: StateMachine>(
         &self,
         meta: &WireSnapshotMeta,
         content: &S,
+        stopped: &AtomicBool,
     ) -> Result<SnapshotFile, LogError> {
-        let name = self.temporary();
-        let write = || {
-            let out = FileWriter::new(self.disk.create(&name)?);
+        self.write_temporary(|out| {
+            let out = UnlessStopped { out, stopped };
             let mut out = SnapshotWriter::new(out, &message::encode(meta))?;
             content.write_to(&mut out)?;
-            out.finish()?.finish()
-        };
-        let written = write().map_err(|error| {
-            self.remove(&name);
-            self.error("write", &name, error)
-        });
-        written.map(|(file, len)| SnapshotFile { file, len, path: self.path(&self.name()) })
+            Ok(out.finish()?.out)
+        })
     }
 
     /// Copies a snapshot to the temporary name of one that is written here.
     pub(super) fn copy(&self, from: &SnapshotFile) -> Result<SnapshotFile, LogError> {
-        let name = self.temporary();
-        let copy = || {
-            let mut out = FileWriter::new(self.disk.create(&name)?);
+        self.write_temporary(|mut out| {
             io::copy(&mut FileReader { file: &*from.file, offset: 0, len: from.len }, &mut out)?;
-            out.finish()
-        };
-        let (file, len) = copy().map_err(|error| self.error("write", &name, error))?;
-        Ok(SnapshotFile { file, len, path: self.path(&self.name()) })
+            Ok(out)
+        })
+    }
+
+    fn write_temporary(
+        &self,
+        write: impl FnOnce(FileWriter) -> io::Result<FileWriter>,
+    ) -> Result<SnapshotFile, LogError> {
+        let (name, disk) = (self.temporary(), self.storage.disk()?);
+        let create = || write(FileWriter::new(disk.create(&name)?))?.finish();
+        create().map_err(|error| {
+            self.remove(&name);
+            self.error("write", &name, error)
+        })?;
+        self.open_file(&name)
     }
 
     /// Puts what was written here in the place of the newest snapshot.
@@ -165,15 +169,12 @@ impl SnapshotFolder {
     }
 
     fn place(&self, temporary: &str) -> Result<(), LogError> {
-        let name = self.name();
-        let renamed = self.disk.rename(temporary, &name);
-        renamed.map_err(|error| self.error("rename", &name, error))?;
-        self.disk.sync_names().map_err(|error| self.error("sync", &name, error))
+        install(&*self.storage.disk()?, temporary, &self.name())
     }
 
     fn remove(&self, name: &str) {
         // What stays is removed when the log is opened again.
-        let _ = self.disk.remove(name);
+        let _ = self.storage.disk().map(|disk| disk.remove(name));
     }
 
     fn name(&self) -> String {
@@ -190,7 +191,7 @@ impl SnapshotFolder {
 
     /// For messages.
     fn path(&self, name: &str) -> String {
-        format!("{}/{name}", self.disk.location())
+        format!("{}/{name}", self.storage.location())
     }
 
     /// For messages: the newest snapshot.
@@ -199,12 +200,7 @@ impl SnapshotFolder {
     }
 
     fn error(&self, operation: &'static str, name: &str, error: io::Error) -> LogError {
-        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-        let (file, source) = (self.path(name), Arc::new(error));
-        match source.kind() {
-            FileTooLarge | QuotaExceeded | StorageFull => LogError::Full { file, source },
-            _ => LogError::Io { operation, file, source },
-        }
+        LogError::io(operation, self.path(name), error)
     }
 }
 
@@ -214,6 +210,8 @@ pub(super) struct Arriving {
     /// Who sends which snapshot.
     of: Option<(WireVote, WireSnapshotMeta)>,
     out: Option<FileWriter>,
+    /// Bytes that have arrived.
+    len: u64,
 }
 
 impl Arriving {
@@ -229,25 +227,21 @@ impl Arriving {
         offset: u64,
         part: &[u8],
     ) -> Result<bool, LogError> {
-        let mut out = match self.out.take() {
-            _ if offset == 0 => {
-                self.of = Some(of);
-                let file = folder.disk.create(&folder.arriving());
-                file.map(FileWriter::new).map_err(|error| self.lost(folder, "create", error))?
-            }
-            Some(out) if self.of.as_ref() == Some(&of) && offset == out.len => out,
-            other => {
-                self.out = other;
-                return Ok(false);
-            }
-        };
-        if out.len + part.len() as u64 > SNAPSHOT_BYTES_MAX {
+        if offset == 0 {
+            let file = folder.storage.disk()?.create(&folder.arriving());
+            let file = file.map_err(|error| self.lost(folder, "create", error))?;
+            *self = Self { of: Some(of), out: Some(FileWriter::new(file)), len: 0 };
+        } else if self.of.as_ref() != Some(&of) || offset != self.len {
+            return Ok(false);
+        }
+        let Some(out) = &mut self.out else { return Ok(false) };
+        if offset + part.len() as u64 > SNAPSHOT_BYTES_MAX {
             *self = Self::default();
             folder.discard_arrived();
             return Ok(false);
         }
         out.write_all(part).map_err(|error| self.lost(folder, "write", error))?;
-        self.out = Some(out);
+        self.len += part.len() as u64;
         Ok(true)
     }
 
@@ -258,11 +252,12 @@ impl Arriving {
         of: &(WireVote, WireSnapshotMeta),
         len: u64,
     ) -> Result<Option<SnapshotFile>, LogError> {
-        let whole = self.of.as_ref() == Some(of);
-        let Some(out) = self.out.take_if(|out| whole && out.len == len) else { return Ok(None) };
-        self.of = None;
-        let (file, len) = out.finish().map_err(|error| self.lost(folder, "sync", error))?;
-        Ok(Some(SnapshotFile { file, len, path: folder.newest_path() }))
+        if self.of.as_ref() != Some(of) || self.len != len {
+            return Ok(None);
+        }
+        let Some(out) = std::mem::take(self).out else { return Ok(None) };
+        out.finish().map_err(|error| self.lost(folder, "sync", error))?;
+        folder.open_file(&folder.arriving()).map(Some)
     }
 
     /// Forgets what has arrived after an error.
@@ -278,43 +273,26 @@ impl Arriving {
     }
 }
 
-/// Writes a file from its beginning, and syncs it now and then.
-#[derive(Debug)]
-pub(super) struct FileWriter {
-    file: Box<dyn DiskFile>,
-    len: u64,
-    synced: u64,
+/// Writes until nobody needs it any more.
+struct UnlessStopped<'a> {
+    out: FileWriter,
+    stopped: &'a AtomicBool,
 }
 
-impl FileWriter {
-    fn new(file: Box<dyn DiskFile>) -> Self {
-        Self { file, len: 0, synced: 0 }
-    }
-
-    /// The file and its length, once it is durable.
-    fn finish(self) -> io::Result<(Box<dyn DiskFile>, u64)> {
-        self.file.sync()?;
-        Ok((self.file, self.len))
-    }
-}
-
-impl Write for FileWriter {
+impl Write for UnlessStopped<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write_at(bytes, self.len)?;
-        self.len += bytes.len() as u64;
-        if self.len - self.synced >= SYNC_BYTES {
-            self.file.sync()?;
-            self.synced = self.len;
+        if self.stopped.load(Ordering::Relaxed) {
+            return Err(io::Error::other("the group stops"));
         }
-        Ok(bytes.len())
+        self.out.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        self.out.flush()
     }
 }
 
-/// Reads a file from its beginning.
+/// Reads a file that others read too from its beginning.
 struct FileReader<'a> {
     file: &'a dyn DiskFile,
     offset: u64,

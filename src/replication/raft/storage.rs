@@ -19,7 +19,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use openraft::type_config::alias::LogIdOf;
 use serde::de::DeserializeOwned;
@@ -52,11 +52,23 @@ const SEGMENTS_MAX: usize = 8;
 pub(crate) struct Storage(Arc<Shared>);
 
 struct Shared {
-    disk: Arc<dyn Disk>,
-    /// None where entries are kept in memory alone.
-    log: Option<Log<RaftWork>>,
-    groups: Mutex<BTreeMap<GroupId, Arc<Mutex<Contents>>>>,
+    /// Where the disk is, for messages.
+    location: String,
+    /// Whether there is a log on the disk; entries are kept in memory alone otherwise.
+    durable: bool,
+    /// None once it is closed.
+    open: RwLock<Option<Open>>,
+    groups: Groups,
     failure: Failure,
+}
+
+type Groups = Mutex<BTreeMap<GroupId, Arc<Mutex<Contents>>>>;
+
+/// What holds the disk.
+#[derive(Clone)]
+struct Open {
+    disk: Arc<dyn Disk>,
+    log: Option<Log<RaftWork>>,
 }
 
 /// Why the log stopped, once it has; the first reason counts.
@@ -81,19 +93,15 @@ impl Failure {
 
 impl fmt::Debug for Storage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Storage").field("disk", &self.0.disk.location()).finish_non_exhaustive()
+        f.debug_struct("Storage").field("disk", &self.0.location).finish_non_exhaustive()
     }
 }
 
 impl Storage {
     /// Keeps everything in memory: what a server that was stopped had, is gone.
     pub(crate) fn in_memory() -> Self {
-        Self(Arc::new(Shared {
-            disk: Arc::new(MemoryDisk::new()),
-            log: None,
-            groups: Mutex::default(),
-            failure: Failure::none(),
-        }))
+        let disk = Arc::new(MemoryDisk::new());
+        Self::new(Open { disk, log: None }, Mutex::default(), Failure::none())
     }
 
     /// Recovers what `disk` has, and starts the thread that writes to it. Blocks until that is read.
@@ -114,7 +122,13 @@ impl Storage {
         let failure = Failure::none();
         let committer = RaftCommitter { staged: Vec::new(), failure: failure.clone() };
         let log = Some(recovered.start(committer)?);
-        Ok(Self(Arc::new(Shared { disk, log, groups, failure })))
+        Ok(Self::new(Open { disk, log }, groups, failure))
+    }
+
+    fn new(open: Open, groups: Groups, failure: Failure) -> Self {
+        let (location, durable) = (open.disk.location(), open.log.is_some());
+        let open = RwLock::new(Some(open));
+        Self(Arc::new(Shared { location, durable, open, groups, failure }))
     }
 
     /// The groups that the log has, which are to be started again.
@@ -140,7 +154,7 @@ impl Storage {
 
     /// Whether entries of `bytes` in all find room on the disk. Always so in memory.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
-        self.0.log.as_ref().is_none_or(|log| log.has_room(bytes))
+        self.log().is_none_or(|log| log.has_room(bytes))
     }
 
     /// Resolves once the log has stopped, or was found damaged, with the reason: the server has to
@@ -158,20 +172,37 @@ impl Storage {
 
     /// Counters of the log; zeros in memory.
     pub(crate) fn stats(&self) -> LogStats {
-        self.0.log.as_ref().map(Log::stats).unwrap_or_default()
+        self.log().as_ref().map(Log::stats).unwrap_or_default()
     }
 
-    /// Writes and syncs what is queued, and ends the thread that writes. Blocks until then. The
-    /// groups have to be stopped before.
+    /// Writes and syncs what is queued, ends the thread that writes, and lets go of the disk. Blocks
+    /// until then. The groups have to be stopped before: what they write later is refused.
     pub(crate) fn close(&self) {
-        if let Some(log) = &self.0.log {
+        let open = self.0.open.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(log) = open.and_then(|open| open.log) {
             log.close();
         }
     }
 
     /// What holds the snapshots.
-    pub(super) fn disk(&self) -> &Arc<dyn Disk> {
-        &self.0.disk
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::Stopped`] once it is closed.
+    pub(super) fn disk(&self) -> Result<Arc<dyn Disk>, LogError> {
+        let open = self.0.open.read().unwrap_or_else(PoisonError::into_inner);
+        open.as_ref().map(|open| Arc::clone(&open.disk)).ok_or_else(|| self.closed())
+    }
+
+    /// Where the disk is, for messages.
+    pub(super) fn location(&self) -> &str {
+        &self.0.location
+    }
+
+    /// The log, if there is one and it is open.
+    fn log(&self) -> Option<Log<RaftWork>> {
+        let open = self.0.open.read().unwrap_or_else(PoisonError::into_inner);
+        open.as_ref().and_then(|open| open.log.clone())
     }
 
     /// What the log has of a group, which is begun if there is nothing.
@@ -188,17 +219,17 @@ impl Storage {
 
     /// Whether entries are on a disk.
     pub(super) fn is_durable(&self) -> bool {
-        self.0.log.is_some()
+        self.0.durable
     }
 
-    /// Reads what is durable.
+    /// Reads what is durable; `None` if nothing is, or the log is closed.
     pub(super) fn reader(&self) -> Option<LogReader> {
-        self.0.log.as_ref().map(Log::reader)
+        self.log().as_ref().map(Log::reader)
     }
 
     /// Whether the group keeps many segments of the log from being deleted.
     pub(super) fn is_lagging(&self, id: GroupId) -> bool {
-        self.0.log.as_ref().is_some_and(|log| log.lagging(SEGMENTS_MAX).contains(&id.0))
+        self.log().is_some_and(|log| log.lagging(SEGMENTS_MAX).contains(&id.0))
     }
 
     /// Notes that what was durable cannot be read: the server must not go on.
@@ -238,19 +269,20 @@ impl Storage {
     }
 
     fn queue(&self, work: RaftWork) {
-        let Some(log) = &self.0.log else {
-            work.finish(Ok(()));
-            return;
+        let unsent = match self.log() {
+            Some(log) => log.send(work),
+            None => Err(work),
         };
-        if let Err(work) = log.send(work) {
-            work.finish(Err(self.closed()));
+        if let Err(work) = unsent {
+            work.finish(if self.is_durable() { Err(self.closed()) } else { Ok(()) });
         }
     }
 
-    fn closed(&self) -> LogError {
+    /// The error of whatever comes too late.
+    pub(super) fn closed(&self) -> LogError {
         let closed = LogError::Io {
             operation: "write to the closed log in",
-            file: self.0.disk.location(),
+            file: self.0.location.clone(),
             source: Arc::new(io::ErrorKind::BrokenPipe.into()),
         };
         LogError::Stopped(Arc::new(closed))
@@ -337,14 +369,15 @@ fn recover(recovered: &Recovered, group: u32, disk: &dyn Disk) -> Result<Content
     let purged: Option<WireLogId> = register(recovered, group, PURGED, disk)?;
     let indices = recovered.indices(group);
     if indices.start != purged.as_ref().map_or(0, WireLogId::next) {
-        return Err(contradiction(disk, Damage::Missing));
+        return Err(contradiction(&disk.location(), Damage::Missing));
     }
     let last = match indices.clone().next_back() {
         None => purged,
         Some(last) => {
             let entries = recovered.reader().read(group, last..last + 1, 1)?;
             let entry = entries.first().and_then(|(_, entry)| message::decode(entry).ok());
-            let entry: WireEntry = entry.ok_or_else(|| contradiction(disk, Damage::Malformed))?;
+            let entry: WireEntry =
+                entry.ok_or_else(|| contradiction(&disk.location(), Damage::Malformed))?;
             Some(entry.id())
         }
     };
@@ -360,10 +393,10 @@ fn register<T: DeserializeOwned>(
 ) -> Result<Option<T>, LogError> {
     let value = recovered.register(group, register);
     let value = value.map(|value| message::decode(&value)).transpose();
-    value.map_err(|_| contradiction(disk, Damage::Malformed))
+    value.map_err(|_| contradiction(&disk.location(), Damage::Malformed))
 }
 
 /// The log as a whole is not what this module writes.
-pub(super) fn contradiction(disk: &dyn Disk, damage: Damage) -> LogError {
-    LogError::Corrupt { file: disk.location(), offset: 0, damage }
+pub(super) fn contradiction(location: &str, damage: Damage) -> LogError {
+    LogError::Corrupt { file: location.to_owned(), offset: 0, damage }
 }

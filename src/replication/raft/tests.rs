@@ -5,9 +5,9 @@ use std::sync::Arc;
 use openraft::entry::RaftEntry;
 use openraft::impls::leader_id_adv::LeaderId;
 use openraft::storage::{IOFlushed, RaftLogStorage, RaftStateMachine};
+use openraft::type_config::TypeConfigExt;
 use openraft::type_config::alias::{EntryOf, LogIdOf, VoteOf};
 use openraft::{EntryPayload, LogId, Membership, RaftLogReader, Vote};
-use tokio::sync::oneshot;
 
 use super::group_log::GroupLog;
 use super::machine::Machine;
@@ -69,7 +69,7 @@ fn entry(term: u64, index: u64) -> EntryOf<Types> {
 
 /// Appends and waits until that is durable.
 async fn append(log: &mut GroupLog, entries: Vec<EntryOf<Types>>) -> std::io::Result<()> {
-    let (sender, receiver) = oneshot::channel();
+    let (sender, receiver) = Types::oneshot();
     log.append(entries, IOFlushed::signal(sender)).await?;
     receiver.await.unwrap()
 }

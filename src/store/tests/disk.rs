@@ -228,11 +228,13 @@ fn what_is_missing_is_noticed() {
     store.checkpoint().unwrap();
     store.put("b", value!({})).unwrap();
     drop(store);
-    let other = disk.cut();
+    let snapshot = disk.read(Checkpointer::FILE).unwrap();
     remove(&disk, ".snapshot");
     assert_eq!(damage(&disk), Damage::Missing);
-    remove(&other, ".log");
-    assert_eq!(damage(&other), Damage::Missing);
+    disk.write(Checkpointer::FILE, &snapshot);
+    assert_eq!(open(&disk).len(), 2);
+    remove(&disk, ".log");
+    assert_eq!(damage(&disk), Damage::Missing);
 }
 
 #[test]
@@ -242,20 +244,17 @@ fn a_damaged_snapshot_is_refused() {
     store.put("a", value!({ "n": 1 })).unwrap();
     store.checkpoint().unwrap();
     let len = store.stats().snapshot_bytes;
-    let file = disk.open(Checkpointer::FILE).unwrap();
-    for offset in 0..len {
-        let mut byte = [0];
-        file.read_at(&mut byte, offset).unwrap();
-        file.write_at(&[byte[0] ^ 1], offset).unwrap();
+    for bit in 0..8 * len {
+        assert!(disk.flip_bit(Checkpointer::FILE, bit));
         store.verify().unwrap_err();
-        file.write_at(&byte, offset).unwrap();
+        assert!(disk.flip_bit(Checkpointer::FILE, bit));
     }
     store.verify().unwrap();
     drop(store);
-    file.set_size(len - 1).unwrap();
-    damage(&disk);
-    file.set_size(0).unwrap();
-    damage(&disk);
+    for size in (0..len).rev() {
+        disk.truncate(Checkpointer::FILE, size);
+        damage(&disk);
+    }
 }
 
 /// Writes the records that it is sent, whatever they are.
@@ -341,7 +340,10 @@ fn a_dump_goes_into_a_new_store_only() {
     assert_eq!(store.snapshot(), source.snapshot());
     assert_eq!(store.verify().unwrap().writes, 1001);
     // It was durable at once.
-    assert_eq!(open(&disk.cut()).snapshot(), source.snapshot());
+    disk.power_cut(0);
+    drop(store);
+    let store = open(&disk);
+    assert_eq!(store.snapshot(), source.snapshot());
     assert_eq!(store.put("new", value!({})).unwrap().version, 1002);
     let before = store.snapshot();
     drop(store);

@@ -1,12 +1,12 @@
 //! Stores beside a plain map, with the power cut now and then.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::disk::{open, put};
-use crate::log::MemoryDisk;
+use super::disk::{open, put, try_open};
+use crate::log::{Fault, MemoryDisk};
 use crate::store::*;
 use crate::value;
 
@@ -18,7 +18,11 @@ enum Op {
     Batch(Vec<Op>),
     Checkpoint,
     Reopen,
-    PowerCut,
+    /// The power goes during one of the next operations of the disk.
+    PowerCut {
+        after: u64,
+        seed: u64,
+    },
 }
 
 fn write() -> impl Strategy<Value = Op> {
@@ -40,7 +44,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => prop::collection::vec(write(), 0..5).prop_map(Op::Batch),
         1 => Just(Op::Checkpoint),
         1 => Just(Op::Reopen),
-        1 => Just(Op::PowerCut),
+        1 => (0..8_u64, any::<u64>()).prop_map(|(after, seed)| Op::PowerCut { after, seed }),
     ]
 }
 
@@ -104,83 +108,122 @@ proptest! {
 
     #[test]
     fn a_store_is_a_map_that_no_power_cut_changes(ops in prop::collection::vec(op(), 0..60)) {
-        let mut disk = MemoryDisk::new();
-        let mut store = open(&disk);
+        let disk = MemoryDisk::new();
+        let mut store = Some(open(&disk));
         let mut model = Model::default();
+        let mut cut = 0;
         for op in &ops {
-            match op {
-                Op::Checkpoint => store.checkpoint().unwrap(),
+            let before = model.clone();
+            let outcome = match op {
+                Op::PowerCut { after, seed } => {
+                    let operation = disk.operations() + after;
+                    cut = *seed;
+                    disk.fail(Fault::Crash { operation, seed: *seed });
+                    Ok(())
+                }
                 Op::Reopen => {
-                    drop(store);
-                    store = open(&disk);
+                    // The one before has to be closed.
+                    drop(store.take());
+                    try_open(&disk).map(|opened| store = Some(opened))
                 }
-                Op::PowerCut => {
-                    disk = disk.cut();
-                    store = open(&disk);
-                }
+                Op::Checkpoint => store.as_ref().unwrap().checkpoint(),
                 Op::Batch(ops) => {
-                    let before = model.clone();
                     let refused = ops.iter().position(|op| !model.apply(op));
-                    match store.batch(ops.iter().map(command).collect()) {
-                        Ok(replies) => prop_assert_eq!((replies.len(), None), (ops.len(), refused)),
+                    if refused.is_some() {
+                        model = before.clone();
+                    }
+                    let commands = ops.iter().map(command).collect();
+                    match store.as_ref().unwrap().batch(commands) {
                         Err(StoreError::Batch { position, .. }) => {
                             prop_assert_eq!(Some(position), refused);
-                            model = before;
+                            Ok(())
                         }
-                        Err(error) => panic!("{error:?}"),
+                        Err(error) => Err(error),
+                        Ok(replies) => {
+                            prop_assert_eq!((replies.len(), None), (ops.len(), refused));
+                            Ok(())
+                        }
                     }
                 }
-                op => prop_assert_eq!(store.apply(command(op)).is_ok(), model.apply(op)),
+                op => {
+                    let holds = model.apply(op);
+                    match store.as_ref().unwrap().apply(command(op)) {
+                        Err(StoreError::Log(error)) => Err(StoreError::Log(error)),
+                        outcome => {
+                            prop_assert_eq!(outcome.is_ok(), holds);
+                            Ok(())
+                        }
+                    }
+                }
+            };
+            if let Err(error) = outcome {
+                // What was not acknowledged may be there, or not.
+                prop_assert!(matches!(error, StoreError::Log(_)), "{:?}", error);
+                drop(store.take());
+                disk.power_cut(cut);
+                let opened = open(&disk);
+                let found = Model::of(&opened);
+                prop_assert!(found == before || found == model, "{:?}, {:?}", found, model);
+                store = Some(opened);
+                model = found;
             }
-            prop_assert_eq!(&Model::of(&store), &model);
+            prop_assert_eq!(&Model::of(store.as_ref().unwrap()), &model);
         }
+        drop(store);
+        disk.power_cut(cut);
+        let store = open(&disk);
+        prop_assert_eq!(&Model::of(&store), &model);
         store.verify().unwrap();
     }
 }
 
-/// Threads write batches, each its own keys in order, while the disk is copied as a power cut would
-/// leave it.
+/// Threads write batches, each its own keys in order, until the power goes.
 #[test]
 fn a_power_cut_leaves_what_was_acknowledged_and_whole_batches_in_order() {
     const THREADS: usize = 4;
-    let disk = MemoryDisk::new();
-    let store = Store::builder().snapshot_bytes(4096).segment_bytes(8192);
-    let store = store.open_on(std::sync::Arc::new(disk.clone())).unwrap();
-    let acknowledged: [AtomicU64; THREADS] = Default::default();
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        for (thread, acknowledged) in acknowledged.iter().enumerate() {
-            let (store, done) = (&store, &done);
-            scope.spawn(move || {
-                for n in 1.. {
-                    let left = put(&format!("{thread}-left"), value!({ "n": n }));
-                    let right = put(&format!("{thread}-right"), value!({ "n": n }));
-                    let nth = put(&format!("{thread}-{n}"), value!({}));
-                    store.batch(vec![left, nth, right]).unwrap();
-                    acknowledged.store(n, Ordering::SeqCst);
-                    if done.load(Ordering::SeqCst) {
-                        return;
-                    }
+    let mut cuts_with_snapshot = 0;
+    for seed in 1..=40 {
+        let disk = MemoryDisk::new();
+        let builder = Store::builder().snapshot_bytes(4096).segment_bytes(8192);
+        let store = builder.open_on(Arc::new(disk.clone())).unwrap();
+        let operation = disk.operations() + 10 * seed;
+        disk.fail(Fault::Crash { operation, seed: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) });
+        let write = |thread: usize| -> u64 {
+            for n in 1.. {
+                let left = put(&format!("{thread}-left"), value!({ "n": n }));
+                let right = put(&format!("{thread}-right"), value!({ "n": n }));
+                let nth = put(&format!("{thread}-{n}"), value!({}));
+                match store.batch(vec![left, nth, right]) {
+                    Ok(_) => {}
+                    Err(StoreError::Log(_)) => return n - 1,
+                    Err(error) => panic!("{error:?}"),
                 }
-            });
-        }
-        for _ in 0..50 {
-            let acknowledged = acknowledged.each_ref().map(|n| n.load(Ordering::SeqCst));
-            let after = open(&disk.cut());
-            after.verify().unwrap();
-            for (thread, acknowledged) in acknowledged.into_iter().enumerate() {
-                let side = |side| {
-                    let value = after.query(&format!("{thread}-{side}.n")).unwrap();
-                    value.and_then(|n| n.as_u64()).unwrap_or(0)
-                };
-                let last = side("left");
-                assert_eq!(side("right"), last);
-                assert!(last >= acknowledged, "{acknowledged} were acknowledged, {last} are there");
-                assert!((1..=last).all(|n| after.contains_key(&format!("{thread}-{n}"))));
-                assert!(!after.contains_key(&format!("{thread}-{}", last + 1)));
             }
+            unreachable!("the power goes at some time")
+        };
+        let acknowledged = std::thread::scope(|scope| {
+            let write = &write;
+            let threads: [_; THREADS] =
+                std::array::from_fn(|thread| scope.spawn(move || write(thread)));
+            threads.map(|thread| thread.join().unwrap())
+        });
+        cuts_with_snapshot += u64::from(store.stats().snapshots > 0);
+        drop(store);
+        disk.power_cut(seed);
+        let store = open(&disk);
+        store.verify().unwrap();
+        for (thread, acknowledged) in acknowledged.into_iter().enumerate() {
+            let side = |side| {
+                let value = store.query(&format!("{thread}-{side}.n")).unwrap();
+                value.and_then(|n| n.as_u64()).unwrap_or(0)
+            };
+            let last = side("left");
+            assert_eq!(side("right"), last, "seed {seed}");
+            // One more was on its way.
+            assert!((acknowledged..=acknowledged + 1).contains(&last), "seed {seed}");
+            assert!((1..=last).all(|n| store.contains_key(&format!("{thread}-{n}"))));
+            assert!(!store.contains_key(&format!("{thread}-{}", last + 1)), "seed {seed}");
         }
-        done.store(true, Ordering::SeqCst);
-    });
-    assert!(store.stats().snapshots > 0);
+    }
+    assert!(cuts_with_snapshot > 0);
 }

@@ -224,7 +224,7 @@ fn what_finds_the_disk_full_is_acknowledged_once_there_is_room() {
         disk.set_capacity(Some(0));
         let payload = EntryPayload::Normal(Payload(vec![7; 8 << 20].into()));
         let large = EntryOf::<Types>::new(id(1, 1), payload);
-        let (sender, mut receiver) = oneshot::channel();
+        let (sender, mut receiver) = Types::oneshot();
         log.append(vec![large.clone()], IOFlushed::signal(sender)).await.unwrap();
         assert_eq!(log.try_get_log_entries(1..2).await.unwrap(), [large]);
         while storage.has_room(8 << 20) {

@@ -6,6 +6,7 @@ use openraft::async_runtime::WatchReceiver;
 use tokio::time::Instant;
 
 use super::*;
+use crate::log::Directory;
 use crate::replication::raft::{Group, GroupError, Peers, Settings, Timing};
 use crate::replication::{ClusterId, ServerId};
 use crate::transport::ChannelTransport;
@@ -28,7 +29,7 @@ async fn lead(storage: &Storage, snapshot_entries: u64) -> Group<Shard> {
     let group = start(storage, snapshot_entries).await.unwrap();
     group.initialize(&[SERVER]).await.unwrap();
     while propose(&group, 0).await.is_err() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        group.raft.metrics().changed().await.unwrap();
     }
     group
 }
@@ -104,7 +105,8 @@ fn a_snapshot_that_finds_the_disk_full_stops_nothing() {
         let storage = open(&disk).unwrap();
         let group = lead(&storage, 50).await;
         // What is there and a little: the log has room of its own.
-        let used: usize = disk.list().unwrap().iter().map(|name| disk.read(name).unwrap().len()).sum();
+        let used: usize =
+            disk.list().unwrap().iter().map(|name| disk.read(name).unwrap().len()).sum();
         disk.set_capacity(Some(used as u64));
         for n in 0..60 {
             propose(&group, n).await.unwrap();
@@ -152,5 +154,39 @@ fn a_group_with_a_damaged_snapshot_does_not_start() {
         assert!(disk.flip_bit("group-3.snapshot", 300));
         let refused = start(&open(&disk).unwrap(), 1000).await.unwrap_err();
         assert!(matches!(refused, GroupError::Log(LogError::Corrupt { .. })), "{refused:?}");
+    });
+}
+
+#[test]
+fn a_stopped_group_and_a_closed_storage_let_go_of_the_directory() {
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        for round in 1..=3 {
+            let disk = Arc::new(Directory::open(folder.path()).unwrap());
+            let storage = Storage::open(disk, LogOptions::default()).unwrap();
+            let group = lead(&storage, 4).await;
+            for n in 0..10 {
+                propose(&group, round * 10 + n).await.unwrap();
+            }
+            group.stop().await;
+            storage.close();
+            // Not dropped yet: some task of the library may still have a clone of it, too.
+            assert!(matches!(group.snapshot().await, Ok(false) | Err(_)));
+            assert!(storage.create_group(GroupId(7)).await.is_err());
+            assert!(storage.disk().is_err());
+        }
+        Directory::open(folder.path()).unwrap();
+    });
+}
+
+#[test]
+fn a_group_that_stops_gives_up_the_snapshot_that_it_writes() {
+    run(async {
+        let storage = Storage::in_memory();
+        let group = lead(&storage, 1000).await;
+        propose(&group, 1).await.unwrap();
+        group.stop().await;
+        assert!(matches!(group.snapshot().await, Err(LogError::Io { .. })));
+        assert_eq!(storage.disk().unwrap().list().unwrap(), [] as [String; 0]);
     });
 }

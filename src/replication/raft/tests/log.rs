@@ -98,7 +98,7 @@ fn entries_can_be_read_before_they_are_durable_and_told_of_only_after() {
         let mut log = GroupLog::new(GROUP, &storage);
         let mut receivers = Vec::new();
         for index in 0..10 {
-            let (sender, receiver) = oneshot::channel();
+            let (sender, receiver) = Types::oneshot();
             log.append(vec![entry(1, index)], IOFlushed::signal(sender)).await.unwrap();
             assert_eq!(entries(&mut log).await.len() as u64, index + 1);
             receivers.push(receiver);
@@ -132,5 +132,42 @@ fn a_log_without_the_entries_before_it_is_refused() {
         disk.remove("group-3.snapshot").unwrap();
         let refused = Machine::<Shard>::open(GROUP, &storage).unwrap_err();
         assert!(matches!(refused, LogError::Corrupt { damage: Damage::Missing, .. }));
+    });
+}
+
+/// A disk with a log whose old entries are not in memory any more.
+async fn large_log(disk: &MemoryDisk, storage: &Storage) -> GroupLog {
+    let mut log = GroupLog::new(GROUP, storage);
+    for index in 0..20 {
+        let payload = EntryPayload::Normal(Payload(vec![index as u8; 1 << 20].into()));
+        let entry = EntryOf::<Types>::new(id(1, index), payload);
+        append(&mut log, vec![entry]).await.unwrap();
+    }
+    let segment = disk.list().unwrap().into_iter().find(|name| name.ends_with(".log")).unwrap();
+    // In the first entry.
+    assert!(disk.flip_bit(&segment, 8 * 100_000));
+    log
+}
+
+#[test]
+fn a_damaged_log_is_refused() {
+    run(async {
+        let disk = MemoryDisk::new();
+        let storage = open(&disk).unwrap();
+        drop(large_log(&disk, &storage).await);
+        storage.close();
+        assert!(matches!(open(&disk), Err(LogError::Corrupt { offset: 1.., .. })));
+    });
+}
+
+#[test]
+fn a_log_that_is_damaged_while_it_is_open_fails_when_that_is_read() {
+    run(async {
+        let disk = MemoryDisk::new();
+        let storage = open(&disk).unwrap();
+        let mut log = large_log(&disk, &storage).await;
+        log.try_get_log_entries(19..20).await.unwrap();
+        log.try_get_log_entries(0..1).await.unwrap_err();
+        assert!(matches!(storage.failed().await, LogError::Corrupt { offset: 1.., .. }));
     });
 }

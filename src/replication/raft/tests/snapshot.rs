@@ -179,7 +179,7 @@ fn a_snapshot_arrives_in_order_or_not_at_all() {
         assert!(receive(&mut machine, &sent(12).await.0, &sent(12).await.1).await.unwrap());
         assert!(machine.take_part(of.clone(), 0, bytes.clone()).await);
         drop(machine.finish_arriving(of.clone(), bytes.len() as u64).await.unwrap());
-        assert_eq!(storage.disk().list().unwrap(), [SNAPSHOT]);
+        assert_eq!(storage.disk().unwrap().list().unwrap(), [SNAPSHOT]);
         assert_state(&Machine::open(GROUP, &storage).unwrap(), 12);
     });
 }
@@ -221,8 +221,7 @@ fn damaged_snapshots_are_neither_installed_nor_loaded() {
             assert!(!receive(&mut machine, &of, &damaged).await.unwrap(), "byte {at}");
             disk.write(SNAPSHOT, &damaged);
             let refused = Machine::<Shard>::open(GROUP, &storage).unwrap_err();
-            let seen =
-                matches!(refused, LogError::Corrupt { .. } | LogError::Version { .. });
+            let seen = matches!(refused, LogError::Corrupt { .. } | LogError::Version { .. });
             assert!(seen, "byte {at}: {refused:?}");
         }
         // Whole, but of something else than was said.
