@@ -224,6 +224,9 @@ impl<S: StateMachine> Group<S> {
             max_in_snapshot_log_to_keep: kept,
             replication_lag_threshold: snapshot_entries + kept,
             enable_pre_vote: Some(true),
+            // A leader that was restored at once would take what it knew to be committed for all that
+            // is, and answer reads without the last writes that it acknowledged.
+            enable_leader_restore: Some(false),
             ..openraft::Config::default()
         };
         let config = Arc::new(config.validate().map_err(|_| GroupError::Stopped)?);

@@ -171,13 +171,11 @@ impl Metadata {
     }
 
     fn failed(&self, operation: &'static str, name: &str, error: io::Error) -> LogError {
-        let (file, source) = (self.path(name), Arc::new(error));
-        match source.kind() {
-            // What a failed sync leaves behind is not known, whatever the reason.
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded if operation != "sync" => {
-                LogError::Full { file, source }
-            }
-            _ => LogError::Io { operation, file, source },
+        let file = self.path(name);
+        // What a failed sync leaves behind is not known, whatever the reason.
+        if operation == "sync" {
+            return LogError::Io { operation, file, source: Arc::new(error) };
         }
+        LogError::io(operation, file, error)
     }
 }
