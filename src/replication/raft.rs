@@ -259,6 +259,23 @@ impl<S: StateMachine> Group<S> {
         }
     }
 
+    /// Waits until the first entry of the log, which names the voters, is committed: from then on no
+    /// crash makes it a log that has not begun.
+    ///
+    /// # Errors
+    ///
+    /// [`GroupError::Unknown`] at the deadline, [`GroupError::Stopped`] if the replica stops.
+    pub(crate) async fn begun(&self, deadline: Instant) -> Result<(), GroupError> {
+        let mut metrics = self.raft.metrics();
+        let begun = async {
+            while metrics.borrow_watched().last_applied.is_none() {
+                metrics.changed().await.map_err(|_| GroupError::Stopped)?;
+            }
+            Ok(())
+        };
+        tokio::time::timeout_at(deadline, begun).await.unwrap_or(Err(GroupError::Unknown))
+    }
+
     /// Proposes an entry and waits until it is committed and applied here; gives what the state
     /// machine answered.
     ///

@@ -42,6 +42,10 @@ use metadata::Metadata;
 /// How long a clean stop waits for other servers to take over what this one leads.
 const HAND_OVER_TIME: Duration = Duration::from_millis(500);
 
+/// How long a shard may take to elect its first leader before it is looked at again; shorter than
+/// the one who asks waits.
+const BEGIN_TIME: Duration = Duration::from_millis(1500);
+
 /// Why a server did not start.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -462,7 +466,8 @@ impl<T: Transport> Shared<T> {
         Ok(())
     }
 
-    /// Holds a replica of `group`, and begins its log if `initialize`.
+    /// Holds a replica of `group`, and begins its log if `initialize`; that of a shard has begun on a
+    /// majority when this returns.
     async fn host(
         self: &Arc<Self>,
         map: &ClusterMap,
@@ -488,7 +493,16 @@ impl<T: Transport> Shared<T> {
                     Some(replica) => replica,
                     None => self.start_shard(map.cluster, shard).await?,
                 };
-                if initialize { replica.initialize(voters).await } else { Ok(()) }
+                if initialize {
+                    let initialized = replica.initialize(voters).await;
+                    drop(hosting);
+                    match initialized {
+                        Ok(()) => replica.begun(Instant::now() + BEGIN_TIME).await,
+                        error => error,
+                    }
+                } else {
+                    Ok(())
+                }
             }
         };
         begun.map_err(|_| Refusal::Stopping)
