@@ -313,9 +313,9 @@ async fn full_disks_refuse_writes_answer_reads_and_take_writes_once_there_is_roo
     for machine in &servers.machines {
         machine.disk.set_capacity(Some(machine.used()));
     }
-    let filling = "x".repeat(1 << 20);
+    let filling = "x".repeat(8 << 10);
     let mut refused = false;
-    for n in 0..200 {
+    for n in 0..1000 {
         match broker.put("large", value!({ "n": n, "filling": filling.as_str() })).await {
             Ok(_) => {}
             Err(BrokerError::Refused { source: Refusal::DiskFull, .. }) => {
