@@ -1,15 +1,15 @@
-//! Nested documents in tries: a map in your process, and a linearizable cluster over many servers.
+//! Nested documents in tries: a map in your process, a durable store in a directory, and a
+//! linearizable cluster over many servers.
 //!
-//! It is *not* a relational database, has no transactions over several keys, and in this version
-//! keeps nothing on disk: what is stored lives as long as the process, or as long as a majority of
-//! the servers that hold it.
+//! It is *not* a relational database, has no transactions over several keys of a cluster, and keeps
+//! all documents in memory: the disk makes them durable, it does not make room.
 //!
 //! ```
 //! # #[cfg(feature = "cluster")] {
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 //! use triekv::{Cluster, Store, value};
 //!
-//! // In this process.
+//! // In this process; `Store::open(path)` keeps them in a directory.
 //! let store = Store::in_memory();
 //! store.put("person1", value!({ "name": "Mary", "address": { "city": "Athens" } }))?;
 //! assert_eq!(store.query("person1.address.city")?, Some(value!("Athens")));
@@ -30,7 +30,8 @@
 //! | [`Trie`] | [`trie`] | an ordered map from byte strings, with prefix queries |
 //! | [`Value`], [`Map`], [`Path`] | [`mod@value`] | documents, and ways into them |
 //! | [`Command`], [`ParseError`] | [`parser`] | the text form of values, paths and commands |
-//! | [`Store`] | [`store`] | documents by key, with versions, in this process |
+//! | [`Store`] | [`store`] | documents by key, with versions, in this process or a directory |
+//! | [`Disk`](log::Disk), [`Log`](log::Log) | [`mod@log`] | the write-ahead log and snapshots under stores and servers |
 //! | [`Server`], [`Broker`], [`Cluster`] | [`replication`] | documents on many servers |
 //! | [`Transport`] | [`transport`] | how servers and brokers reach each other |
 //!
@@ -40,6 +41,7 @@
 //! |---|---|
 //! | a key | [`KEY_BYTES_MAX`](value::KEY_BYTES_MAX): 64 KiB |
 //! | depth of a value | [`DEPTH_MAX`](value::DEPTH_MAX): 128 maps or lists |
+//! | a command to a store on disk, or a batch | [`RECORD_BYTES_MAX`](log::RECORD_BYTES_MAX): 256 MiB |
 //! | a command to a cluster, its document included | [`COMMAND_BYTES_MAX`](replication::COMMAND_BYTES_MAX): 8 MiB |
 //! | a frame between machines | [`FRAME_BYTES_MAX`](transport::FRAME_BYTES_MAX): 16 MiB |
 //!

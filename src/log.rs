@@ -126,13 +126,16 @@ pub enum LogError {
 impl LogError {
     /// The error of an operation on a file; a disk without room is [`LogError::Full`].
     pub(crate) fn io(operation: &'static str, file: impl Into<String>, source: io::Error) -> Self {
-        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-        let (file, source) = (file.into(), Arc::new(source));
-        match source.kind() {
-            StorageFull | QuotaExceeded | FileTooLarge => Self::Full { file, source },
-            _ => Self::Io { operation, file, source },
-        }
+        let (file, full) = (file.into(), is_full(&source));
+        let source = Arc::new(source);
+        if full { Self::Full { file, source } } else { Self::Io { operation, file, source } }
     }
+}
+
+/// Whether an operation failed for want of room.
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
 /// How damage is seen.

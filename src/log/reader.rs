@@ -31,6 +31,12 @@ pub(super) struct Contents {
 }
 
 impl Contents {
+    /// Bytes of the files of all segments but the one that is written.
+    pub(super) fn older_bytes(&self) -> u64 {
+        let older = self.segments.iter().rev().skip(1);
+        older.map(|segment| segment.file.size().unwrap_or_default()).sum()
+    }
+
     fn segment(&self, number: u32) -> Option<&Segment> {
         let oldest = self.segments.front()?.number;
         self.segments.get(number.checked_sub(oldest)? as usize)
@@ -136,7 +142,7 @@ impl LogReader {
 }
 
 /// Reads frames, keeping the part of the file around the last one.
-struct FrameReader<'a> {
+pub(super) struct FrameReader<'a> {
     log: &'a LogReader,
     window: Image,
     /// The segment that the window is of.
@@ -146,12 +152,12 @@ struct FrameReader<'a> {
 }
 
 impl<'a> FrameReader<'a> {
-    fn new(log: &'a LogReader) -> Self {
+    pub(super) fn new(log: &'a LogReader) -> Self {
         Self { log, window: Image::default(), segment: None, checked: None }
     }
 
     /// The payload of an entry, `None` if the log does not have it.
-    fn entry(&mut self, group: u32, index: u64) -> Result<Option<&[u8]>, LogError> {
+    pub(super) fn entry(&mut self, group: u32, index: u64) -> Result<Option<&[u8]>, LogError> {
         let location = {
             let contents = self.log.contents();
             let group = contents.table.groups.get(&group);
@@ -190,6 +196,10 @@ impl<'a> FrameReader<'a> {
         }
         let body = header.ok_or_else(|| damaged(Damage::Checksum))?;
         if body.end >= self.window.end() {
+            self.load(segment, position, body.end + 1)?;
+        }
+        if !frame::is_whole(&self.window, &body, position) {
+            // It may have been read while it was being written.
             self.load(segment, position, body.end + 1)?;
         }
         if !frame::is_whole(&self.window, &body, position) {

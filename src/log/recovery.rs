@@ -44,7 +44,7 @@ impl Recovered {
             return Err(missing(&*disk, oldest.number));
         }
         if previous.as_ref().is_some_and(|last| last.sealed) {
-            return Err(missing(&*disk, previous.map_or(0, |last| last.number) + 1));
+            return Err(missing(&*disk, previous.map_or(0, |last| last.number.saturating_add(1))));
         }
         for name in names.iter().filter(|name| name.ends_with(UNFINISHED)) {
             disk.remove(name).map_err(|error| failed("remove", &*disk, name, error))?;

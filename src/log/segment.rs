@@ -77,16 +77,14 @@ pub(super) struct Scanned {
     pub(super) number: u32,
     pub(super) file: Arc<dyn DiskFile>,
     pub(super) log: u64,
-    /// The position after the last frame, without the seal.
+    /// The position after the first frame, and after the last one, without the seal.
+    pub(super) begun: u64,
     pub(super) end: u64,
     /// Whether it is sealed.
     pub(super) sealed: bool,
     /// How many frames it has, without the seal, and where the last of them begins.
     pub(super) frames: u64,
     pub(super) last_frame: u64,
-    /// Whether there is a write after the last frame that was cut short.
-    pub(super) torn: bool,
-    pub(super) file_bytes: u64,
 }
 
 /// What reading a segment finds: the position of a frame, and a record of it.
@@ -133,12 +131,11 @@ pub(super) fn scan_file(
     drop(bytes);
 
     let mut position = 0;
-    let (mut frames, mut last_frame, mut sealed) = (0, 0, false);
-    let torn = loop {
+    let (mut frames, mut begun, mut last_frame, mut sealed) = (0, 0, 0, false);
+    loop {
         let malformed = |damage| corrupt(sector::file_offset(position), damage);
         let body = match frame::find(place, &image, position) {
-            Found::End => break false,
-            Found::Torn => break true,
+            Found::End | Found::Torn => break,
             Found::Damaged => return Err(malformed(Damage::Checksum)),
             Found::Frame(body) => body,
         };
@@ -150,13 +147,16 @@ pub(super) fn scan_file(
             sealed |= head.kind == Kind::Sealed;
         }
         if sealed {
-            break false;
+            break;
         }
         last_frame = position;
         position = body.end + 1;
         frames += 1;
-    };
-    Ok(Scanned { number, file, log, end: position, sealed, frames, last_frame, torn, file_bytes })
+        if frames == 1 {
+            begun = position;
+        }
+    }
+    Ok(Scanned { number, file, log, begun, end: position, sealed, frames, last_frame })
 }
 
 /// The error of an operation on a file of `disk`.

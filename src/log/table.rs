@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
-use super::record::{GroupState, Head, Kind};
+use super::record::{self, GroupState, Head, Kind};
 use super::{Damage, REGISTERS};
 
 /// Where an entry is: in the frame at a position of a segment, from a byte of its body on.
@@ -52,6 +52,10 @@ impl Group {
 
     fn append(&mut self, index: u64, location: Location) -> Result<(), Damage> {
         let next = self.indices().end;
+        if index == u64::MAX {
+            // There is no index after it.
+            return Err(Damage::Malformed);
+        }
         if next == 0 {
             // The first entry of all may have any index.
             (self.first, self.start) = (index, index);
@@ -116,6 +120,31 @@ impl Table {
             }
             Kind::State => self.begin_with(group, number, payload)?,
             Kind::Follows | Kind::Sealed => {}
+        }
+        Ok(())
+    }
+
+    /// Checks that the records of a frame's body can be carried out, one after the other.
+    ///
+    /// # Errors
+    ///
+    /// The first that cannot.
+    pub(super) fn check(&self, body: &[u8]) -> Result<(), Head> {
+        // Of each group, the index after its last entry.
+        let mut ends = BTreeMap::new();
+        for (head, _) in record::read(body).flatten() {
+            let Head { kind, group, number, .. } = head;
+            let end = ends
+                .entry(group)
+                .or_insert_with(|| self.groups.get(&group).map_or(0, |group| group.indices().end));
+            *end = match kind {
+                Kind::Append if (*end == 0 || *end == number) && number < u64::MAX => number + 1,
+                Kind::Append => return Err(head),
+                Kind::Truncate => number.min(*end),
+                Kind::Purge => number.max(*end),
+                Kind::Drop => 0,
+                Kind::Set | Kind::State | Kind::Follows | Kind::Sealed => *end,
+            };
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use super::*;
 mod crash;
 mod damage;
 mod format;
+mod repair;
 mod threads;
 
 /// Numbers that look random: `SplitMix64` (Steele, Lea and Flood, "Fast Splittable Pseudorandom

@@ -18,6 +18,9 @@ const FULL_PAUSE: Duration = Duration::from_millis(100);
 /// The part of a sync's time that is waited for others to share the next one: a fourth.
 const PATIENCE: u32 = 4;
 
+/// The most that is waited: a sync may have taken long for a reason that does not come again.
+const PATIENCE_MAX: Duration = Duration::from_millis(10);
+
 /// What turns work into records. It runs on the log's thread, so it can keep state of its own.
 ///
 /// All work that waits is staged, in the order in which it was sent, then written and synced at
@@ -30,8 +33,8 @@ pub trait Committer: Send + 'static {
     fn stage(&mut self, work: Self::Work, batch: &mut Batch);
 
     /// Learns what became of everything that was staged since the last call. `Ok`: it is on disk,
-    /// if a sync was asked for. [`LogError::Full`]: nothing of it was written or will be, and the
-    /// log goes on. Any other error: what was staged may be there or not when the log is opened
+    /// if a sync was asked for. [`LogError::Full`] and [`LogError::TooLarge`]: nothing of it was
+    /// written or will be, and the log goes on. Any other error: what was staged may be there or not when the log is opened
     /// again, and every later batch fails.
     ///
     /// To acknowledge anything before `Ok` is to lose it in a power cut.
@@ -96,7 +99,8 @@ impl<W: Send + 'static> Log<W> {
     /// asked again soon.
     pub fn has_room(&self, bytes: usize) -> bool {
         let has_room = self.0.counters.has_room(bytes);
-        if !has_room {
+        // One question in the queue is enough.
+        if !has_room && !self.0.counters.asked.swap(true, Ordering::Relaxed) {
             let _ = self.0.queue.send(Message::MakeRoom);
         }
         has_room
@@ -182,15 +186,19 @@ impl<C: Committer> Thread<C> {
             let closed = self.gather(&mut batch);
             let waiting = batch.waiting();
             let begun = Instant::now();
-            let outcome = if waiting > 0 || closed { self.commit(&mut batch) } else { Ok(()) };
+            // What nobody waits for must not grow without end, or be taken by a log that stopped.
+            let due =
+                waiting > 0 || closed || batch.len() >= BATCH_BYTES || self.writer.has_stopped();
+            let outcome = if due { self.commit(&mut batch) } else { Ok(()) };
             if waiting > 0 {
                 self.pace = Pace { expected: waiting + self.messages.len(), sync: begun.elapsed() };
             }
             self.committer.settle(outcome.as_ref().copied());
+            batch.settle();
+            self.writer.maintain();
             if closed {
                 return;
             }
-            self.writer.maintain();
         }
     }
 
@@ -205,7 +213,7 @@ impl<C: Committer> Thread<C> {
         while let Some(received) = message {
             match received {
                 Message::Work(work) => self.committer.stage(work, batch),
-                Message::MakeRoom => {}
+                Message::MakeRoom => self.writer.was_asked(),
                 Message::Close => return true,
             }
             if batch.len() >= BATCH_BYTES {
@@ -214,8 +222,9 @@ impl<C: Committer> Thread<C> {
             message = match self.messages.try_recv() {
                 Ok(message) => Some(message),
                 Err(_) if (1..self.pace.expected).contains(&batch.waiting()) => {
-                    let until = *patience_ends
-                        .get_or_insert_with(|| Instant::now() + self.pace.sync / PATIENCE);
+                    let until = *patience_ends.get_or_insert_with(|| {
+                        Instant::now() + (self.pace.sync / PATIENCE).min(PATIENCE_MAX)
+                    });
                     match self.messages.recv_deadline(until) {
                         Ok(message) => Some(message),
                         Err(_) => return false,
@@ -231,9 +240,12 @@ impl<C: Committer> Thread<C> {
         loop {
             let outcome = self.writer.commit(batch);
             let waits = self.writer.options().when_full == WhenFull::Wait
-                && matches!(outcome, Err(LogError::Full { .. }))
-                && !self.closing.load(Ordering::SeqCst);
+                && matches!(outcome, Err(LogError::Full { .. }));
             if !waits {
+                return outcome;
+            }
+            if self.closing.load(Ordering::SeqCst) {
+                batch.refuse();
                 return outcome;
             }
             thread::sleep(FULL_PAUSE);

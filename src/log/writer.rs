@@ -12,10 +12,16 @@ use super::record::{self, Kind};
 use super::sector::{self, SECTOR_BYTES, file_offset, write_offset};
 use super::segment::{self, Scanned, UNFINISHED, broken, failed};
 use super::table::LastIndices;
-use super::{Disk, DiskFile, LogError, REGISTERS};
+use super::{Disk, DiskFile, LogError, REGISTERS, is_full};
 
 /// The longest payload of a record: 256 MiB.
 pub const RECORD_BYTES_MAX: usize = 256 << 20;
+
+/// The longest batch. With [`SEGMENT_BYTES_MAX`] it keeps segments below what opening a log takes.
+const FRAME_BYTES_MAX: usize = 1 << 30;
+
+/// The most bytes after which a segment is followed by a new one.
+const SEGMENT_BYTES_MAX: u64 = 512 << 20;
 
 /// Bytes of records after which a batch takes no more work.
 pub(super) const BATCH_BYTES: usize = 8 << 20;
@@ -37,8 +43,9 @@ const BUFFER_BYTES_MAX: usize = 16 << 20;
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct LogOptions {
-    /// Bytes after which a segment is followed by a new one; 64 MiB unless set. A batch is never
-    /// split, so a segment can be longer by one.
+    /// Bytes after which a segment is followed by a new one, without the state of the groups that it
+    /// begins with; 64 MiB unless set, at most 512 MiB. A batch is never split, so a segment can be
+    /// longer by one.
     pub segment_bytes: u64,
     /// What happens to a batch for which the disk has no room.
     pub when_full: WhenFull,
@@ -93,6 +100,8 @@ pub(super) struct Counters {
     /// Whether the disk had no room when it was asked last, and the bytes that are left.
     pub(super) full: AtomicBool,
     room: AtomicU64,
+    /// Whether somebody waits for the disk to be asked again.
+    pub(super) asked: AtomicBool,
 }
 
 impl Counters {
@@ -100,7 +109,7 @@ impl Counters {
         if !self.full.load(Ordering::Relaxed) {
             return true;
         }
-        let needed = (bytes + bytes / 256 + 2 * SECTOR_BYTES) as u64;
+        let needed = (bytes as u64).saturating_add((bytes / 256 + 2 * SECTOR_BYTES) as u64);
         self.room.load(Ordering::Relaxed) >= needed.saturating_add(STEP_BYTES_MIN / 2)
     }
 
@@ -127,11 +136,13 @@ pub struct Batch {
     records: u64,
     /// How often a sync was asked for.
     syncs: usize,
+    /// Bytes of the frame, and records, that were settled although they are not written yet.
+    settled: (usize, u64),
 }
 
 impl Default for Batch {
     fn default() -> Self {
-        Self { frame: vec![0; HEADER_BYTES], records: 0, syncs: 0 }
+        Self { frame: vec![0; HEADER_BYTES], records: 0, syncs: 0, settled: (HEADER_BYTES, 0) }
     }
 }
 
@@ -205,7 +216,22 @@ impl Batch {
             *self = Self::default();
         }
         self.frame.truncate(HEADER_BYTES);
-        (self.records, self.syncs) = (0, 0);
+        (self.records, self.syncs, self.settled) = (0, 0, (HEADER_BYTES, 0));
+    }
+
+    /// The committer was told that the records so far are in order, written or not.
+    pub(super) fn settle(&mut self) {
+        self.settled = (self.frame.len(), self.records);
+    }
+
+    /// Removes what was added since the last time that the committer was told anything.
+    pub(super) fn refuse(&mut self) {
+        let (bytes, records) = self.settled;
+        self.frame.truncate(bytes);
+        (self.records, self.syncs) = (records, 0);
+        if records == 0 {
+            self.clear();
+        }
     }
 }
 
@@ -218,7 +244,8 @@ pub(super) struct Writer {
     place: Place,
     number: u32,
     file: Arc<dyn DiskFile>,
-    /// The position after its last frame.
+    /// The position after its first frame, which is as long as there are groups, and after its last.
+    begun: u64,
     end: u64,
     /// Its length, zeros included.
     file_bytes: u64,
@@ -234,10 +261,11 @@ impl Writer {
     /// left: a write that was cut short, a segment without its seal, segments that can go.
     pub(super) fn open(
         disk: Arc<dyn Disk>,
-        options: LogOptions,
+        mut options: LogOptions,
         contents: Contents,
         last: Option<Scanned>,
     ) -> Result<Self, LogError> {
+        options.segment_bytes = options.segment_bytes.min(SEGMENT_BYTES_MAX);
         let counters = Arc::new(Counters::default());
         let log = match &last {
             Some(last) => last.log,
@@ -259,6 +287,7 @@ impl Writer {
                 place,
                 number,
                 file,
+                begun: end,
                 end,
                 file_bytes,
                 reader,
@@ -274,15 +303,18 @@ impl Writer {
             place,
             number: last.number,
             file: Arc::clone(&last.file),
+            begun: last.begun,
             end: last.end,
-            file_bytes: last.file_bytes,
+            file_bytes: 0,
             reader,
             counters,
             marked,
             stopped: None,
         };
         writer.repair(&last)?;
-        writer.remove_unneeded();
+        let older = writer.reader.contents().older_bytes();
+        writer.counters.older_bytes.store(older, Ordering::Relaxed);
+        writer.remove_unneeded()?;
         writer.note_sizes();
         Ok(writer)
     }
@@ -295,24 +327,46 @@ impl Writer {
         Arc::clone(&self.counters)
     }
 
+    /// The disk is about to be asked.
+    pub(super) fn was_asked(&self) {
+        self.counters.asked.store(false, Ordering::Relaxed);
+    }
+
+    /// Bytes of the segment without the state of the groups that it begins with: another segment
+    /// would begin with as much, so that much of it is no reason for one.
+    fn written(&self) -> u64 {
+        self.end - self.begun
+    }
+
+    /// Whether nothing can be written any more.
+    pub(super) fn has_stopped(&self) -> bool {
+        self.stopped.is_some()
+    }
+
     pub(super) fn options(&self) -> LogOptions {
         self.options
     }
 
     /// Makes sure that what was read is on disk, since it is relied on from now on: the process
     /// before may have ended before its last sync, or because that sync failed, after which a file
-    /// can be read and yet be lost unless it is written again. Removes what is left of a write that
-    /// was cut short.
+    /// can be read and yet be lost unless it is written again. The same holds for the zeros after
+    /// the last frame and for the length of the file: it is cut, which removes what is left of a
+    /// write that was cut short, and extended again.
     fn repair(&mut self, last: &Scanned) -> Result<(), LogError> {
-        if last.torn {
-            self.blank_from(self.end)?;
-        }
         let (start, end) = (write_offset(last.last_frame), file_offset(last.end - 1) + 1);
+        let sector_end = end.next_multiple_of(SECTOR_BYTES as u64);
         let mut frame = vec![0; usize::try_from(end - start).unwrap_or_default()];
         let read = last.file.read_at(&mut frame, start);
-        let written = read.and_then(|()| last.file.write_at(&frame, start));
+        frame.resize(usize::try_from(sector_end - start).unwrap_or_default(), 0);
+        let written = read
+            .and_then(|()| last.file.set_size(sector_end))
+            .and_then(|()| last.file.write_at(&frame, start));
         written.map_err(|error| self.not_written(error))?;
-        self.sync(&*last.file, last.number)?;
+        self.file_bytes = sector_end;
+        match self.extend_to(sector_end + STEP_BYTES_MIN) {
+            Err(LogError::Full { .. }) => self.sync(&*last.file, last.number)?,
+            extended => extended?,
+        }
         if last.frames == 1 {
             self.seal_again()?;
         }
@@ -339,41 +393,36 @@ impl Writer {
         self.sync(&*before.file, before.number)
     }
 
-    /// Fills the file with zeros from a position to its end.
-    fn blank_from(&mut self, position: u64) -> Result<(), LogError> {
-        let zeros = vec![0; 1 << 16];
-        let mut offset = write_offset(position);
-        while offset < self.file_bytes {
-            let len = (self.file_bytes - offset).min(zeros.len() as u64);
-            let zeros = &zeros[..usize::try_from(len).unwrap_or_default()];
-            let written = self.file.write_at(zeros, offset);
-            written.map_err(|error| self.not_written(error))?;
-            offset += len;
-        }
-        self.sync(&*Arc::clone(&self.file), self.number)
-    }
-
-    /// Writes the batch, and returns when it is on disk. The batch is empty afterwards, whatever
-    /// happened.
+    /// Writes the batch, and returns when it is on disk. The batch is empty afterwards; after
+    /// [`LogError::Full`] and [`LogError::TooLarge`] it has what was settled before. While the log
+    /// waits for room it stays as it is.
     ///
     /// # Errors
     ///
-    /// [`LogError::Full`] if there is no room: nothing was written. After any other error nothing
-    /// can be written any more.
+    /// [`LogError::Full`] if there is no room, [`LogError::TooLarge`] if no segment takes it:
+    /// nothing was written. After any other error nothing can be written any more.
     pub(super) fn commit(&mut self, batch: &mut Batch) -> Result<(), LogError> {
         let outcome = match &self.stopped {
             Some(cause) => Err(LogError::Stopped(Arc::clone(cause))),
             None if batch.is_empty() => Ok(()),
+            None if batch.len() > FRAME_BYTES_MAX => {
+                Err(LogError::TooLarge { len: batch.len(), limit: FRAME_BYTES_MAX })
+            }
             None => self.write(batch),
         };
         match &outcome {
             Ok(()) | Err(LogError::Stopped(_)) => {}
             Err(LogError::Full { .. }) => {
                 self.counters.full.store(true, Ordering::Relaxed);
-                // The caller tries again, or clears it.
-                if self.options.when_full == WhenFull::Wait {
-                    return outcome;
+                // The caller tries again, or refuses it.
+                if self.options.when_full == WhenFull::Refuse {
+                    batch.refuse();
                 }
+                return outcome;
+            }
+            Err(LogError::TooLarge { .. }) => {
+                batch.refuse();
+                return outcome;
             }
             Err(error) => self.stopped = Some(Arc::new(error.clone())),
         }
@@ -381,15 +430,24 @@ impl Writer {
         outcome
     }
 
+    /// # Panics
+    ///
+    /// If a record does not fit those before it: written, it would be damage for whoever opens the
+    /// log.
     fn write(&mut self, batch: &mut Batch) -> Result<(), LogError> {
-        if self.end >= self.options.segment_bytes {
+        if let Err(head) = self.reader.contents().table.check(&batch.frame[HEADER_BYTES..]) {
+            panic!("a record does not fit the log: {head:?}");
+        }
+        let frame_bytes = (batch.len() + OVERHEAD_BYTES) as u64;
+        if self.written() >= self.options.segment_bytes {
             match self.begin_segment() {
+                Ok(()) => {}
                 // This one goes on for as long as there is no room for another.
-                Ok(()) | Err(LogError::Full { .. }) => {}
+                Err(LogError::Full { .. })
+                    if self.end + frame_bytes <= SEGMENT_BYTES_MAX + FRAME_BYTES_MAX as u64 => {}
                 Err(error) => return Err(error),
             }
         }
-        let frame_bytes = (batch.len() + OVERHEAD_BYTES) as u64;
         self.extend_to(file_offset(self.end + frame_bytes) + SEAL_BYTES)?;
         let (position, number) = (self.end, self.number);
         let mut frame = std::mem::take(&mut batch.frame);
@@ -406,7 +464,7 @@ impl Writer {
         for (head, payload) in record::read(body).flatten() {
             newest.last_indices.note(&head);
             let applied = table.apply(number, at, &head, payload);
-            assert!(applied.is_ok(), "a record that does not fit the log was written: {head:?}");
+            debug_assert!(applied.is_ok(), "it was checked: {head:?}");
         }
         drop(contents);
         let add = |counter: &AtomicU64, n| counter.fetch_add(n, Ordering::Relaxed);
@@ -436,9 +494,11 @@ impl Writer {
             return;
         }
         self.leave_unneeded();
-        self.remove_unneeded();
+        if let Err(error) = self.remove_unneeded() {
+            self.stopped = Some(Arc::new(error));
+        }
         let room = self.file_bytes.saturating_sub(file_offset(self.end));
-        let low = room < STEP_BYTES_MIN / 2 && self.end < self.options.segment_bytes;
+        let low = room < STEP_BYTES_MIN / 2 && self.written() < self.options.segment_bytes;
         if low || self.counters.full.load(Ordering::Relaxed) {
             let extended = self.extend_to(file_offset(self.end) + STEP_BYTES_MIN);
             match extended {
@@ -458,8 +518,8 @@ impl Writer {
         let step = self.file_bytes.clamp(STEP_BYTES_MIN, STEP_BYTES_MAX);
         let target = bytes.max(self.file_bytes + step).next_multiple_of(SECTOR_BYTES as u64);
         let extended = match write_zeros(&*self.file, self.file_bytes, target) {
-            // A smaller step may fit.
-            Err(_) => {
+            // A smaller step may fit. After another failure that would go unseen.
+            Err(error) if is_full(&error) => {
                 let least = bytes.next_multiple_of(SECTOR_BYTES as u64);
                 write_zeros(&*self.file, self.file_bytes, least).map(|()| least)
             }
@@ -481,6 +541,7 @@ impl Writer {
 
     /// Begins a new segment, with the state of every group in it, and seals this one.
     fn begin_segment(&mut self) -> Result<(), LogError> {
+        self.extend_to(file_offset(self.end) + SEAL_BYTES)?;
         let number = self.number.checked_add(1).expect("four billion segments are never written");
         let place = Place { segment: u64::from(number), ..self.place };
         let made = {
@@ -493,8 +554,8 @@ impl Writer {
         self.write_frame(&mut seal.frame)?;
         self.counters.older_bytes.fetch_add(self.file_bytes, Ordering::Relaxed);
         (self.number, self.place) = (number, place);
-        (self.file, self.end, self.file_bytes) =
-            (Arc::clone(&segment.file), segment.end, file_bytes);
+        (self.file, self.begun) = (Arc::clone(&segment.file), segment.end);
+        (self.end, self.file_bytes) = (segment.end, file_bytes);
         self.reader.contents().segments.push_back(segment);
         Ok(())
     }
@@ -502,7 +563,7 @@ impl Writer {
     /// Begins a new segment if this one is long and no group needs an entry of it, so that it can be
     /// removed.
     fn leave_unneeded(&mut self) {
-        if self.end < LEFT_BYTES.min(self.options.segment_bytes / 4) {
+        if self.written() < LEFT_BYTES.min(self.options.segment_bytes / 4) {
             return;
         }
         let needed = {
@@ -522,25 +583,30 @@ impl Writer {
     }
 
     /// Removes the oldest segments that no group needs. One that cannot be removed stays until the
-    /// next time.
-    fn remove_unneeded(&mut self) {
+    /// next time. The names are synced after each one: else a power cut could take one and bring
+    /// back an older one, and those that are left would not follow one another.
+    fn remove_unneeded(&self) -> Result<(), LogError> {
         loop {
             let mut contents = self.reader.contents();
             let Contents { table, segments } = &mut *contents;
             let oldest = match segments.front() {
                 Some(oldest) if oldest.number != self.number => oldest,
-                _ => return,
+                _ => return Ok(()),
             };
             if oldest.last_indices.needed_by(table).next().is_some() {
-                return;
+                return Ok(());
             }
             let (number, size) = (oldest.number, oldest.file.size().unwrap_or_default());
-            if self.disk.remove(&segment::name(number)).is_err() {
-                return;
+            let name = segment::name(number);
+            if self.disk.remove(&name).is_err() {
+                return Ok(());
             }
             segments.pop_front();
+            drop(contents);
             let older = &self.counters.older_bytes;
             older.fetch_sub(size.min(older.load(Ordering::Relaxed)), Ordering::Relaxed);
+            let synced = self.disk.sync_names();
+            synced.map_err(|error| broken("sync", &*self.disk, &name, error))?;
         }
     }
 

@@ -107,9 +107,11 @@ impl Checkpointer {
     pub(super) fn write(&self, state: &State) -> Result<u64, LogError> {
         let start = Instant::now();
         let head = encode_head(state.index);
-        let written = file::write_snapshot(&*self.disk, Self::FILE, &head, &self.stop, |out| {
-            state.documents.write_to(out)
-        });
+        let progress = || self.shared.read().index;
+        let written =
+            file::write_snapshot(&*self.disk, Self::FILE, &head, &self.stop, &progress, |out| {
+                state.documents.write_to(out)
+            });
         match written {
             Ok(_) => self.done().time = start.elapsed(),
             Err(_) => self.count_failure(),

@@ -92,8 +92,9 @@ impl Writer {
         if let Err(error) = file::install(disk, Checkpointer::FILE) {
             // Nobody knows which snapshot the directory has after a crash, so that no record may
             // follow either of them.
-            self.stopped = Some(error.clone());
-            return Err(error.into());
+            let stopped = LogError::Stopped(Arc::new(error));
+            self.stopped = Some(stopped.clone());
+            return Err(stopped.into());
         }
         self.working.documents = documents;
         self.shared.publish(&self.working);
@@ -102,7 +103,7 @@ impl Writer {
 
     fn refuse_if_stopped(&self) -> Result<(), StoreError> {
         match &self.stopped {
-            Some(error) => Err(LogError::Stopped(Arc::new(error.clone())).into()),
+            Some(error) => Err(error.clone().into()),
             None => Ok(()),
         }
     }

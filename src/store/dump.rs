@@ -1,7 +1,6 @@
 //! Dumps: a snapshot in a stream of the caller's, with no log before it.
 
-use std::io::{self, Read, Write};
-use std::sync::Arc;
+use std::io::{Read, Write};
 
 use crate::log::{LogError, SnapshotReader, SnapshotWriter};
 use crate::store::Documents;
@@ -18,13 +17,7 @@ pub(super) fn write(documents: &Documents, out: impl Write) -> Result<u64, LogEr
         documents.write_to(&mut dump)?;
         dump.finish()?.flush()
     };
-    write().map_err(|error| {
-        let (file, source) = (NAME.to_owned(), Arc::new(error));
-        match source.kind() {
-            io::ErrorKind::StorageFull => LogError::Full { file, source },
-            _ => LogError::Io { operation: "write", file, source },
-        }
-    })?;
+    write().map_err(|error| LogError::io("write", NAME, error))?;
     Ok(documents.len() as u64)
 }
 

@@ -42,15 +42,16 @@ impl Durable {
         if disk.open(IDENTITY).is_ok() {
             return Err(StoreError::NotAStore { directory: disk.location() });
         }
-        let recovered = Recovered::open(Arc::clone(&disk), options)?;
+        // First what changes nothing: opening the log cuts off what was cut short.
         let snapshot = read_snapshot(&*disk)?;
+        let recovered = Recovered::open(Arc::clone(&disk), options)?;
         let found = snapshot.as_ref().map_or((None, 0), |(state, len)| (Some(state.index), *len));
         let mut state = snapshot.map(|(state, _)| state).unwrap_or_default();
         let record_bytes = replay_log(&*disk, &recovered, &mut state)?;
 
         let shared = Arc::new(Shared::new(state));
         let (checkpointer, requests) =
-            Checkpointer::new(Arc::clone(&disk), Arc::clone(&shared), snapshot_bytes, found);
+            Checkpointer::new(disk, Arc::clone(&shared), snapshot_bytes, found);
         let checkpointer = Arc::new(checkpointer);
         let writer = Writer::new(Arc::clone(&shared), Arc::clone(&checkpointer), record_bytes);
         let log = recovered.start(writer)?;
@@ -58,7 +59,9 @@ impl Durable {
         let thread = thread::Builder::new()
             .name("triekv-snapshot".to_owned())
             .spawn(move || on_thread.run(&requests, &log_there))
-            .map_err(|error| file::disk_error("start a thread for", &*disk, "", error))?;
+            .map_err(|error| {
+                LogError::io("start a thread for", checkpointer.disk.location(), error)
+            })?;
         Ok(Self { shared, log, checkpointer, thread: Some(thread) })
     }
 

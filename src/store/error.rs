@@ -50,7 +50,8 @@ impl std::fmt::Display for Found {
 }
 
 /// Why a [`Store`](super::Store) did not do what it was asked for. Its records are as they were
-/// before the call.
+/// before the call; see [`is_ambiguous`](Self::is_ambiguous) for what they are when it is opened
+/// again.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -99,4 +100,28 @@ pub enum StoreError {
     /// store anew to learn whether the call had an effect.
     #[error("the thread that writes the log is gone")]
     Closed,
+}
+
+impl StoreError {
+    /// Whether the write that failed so may be there when the store is opened again: it was on its
+    /// way to the disk, and nobody knows how far it came. Read before retrying.
+    pub fn is_ambiguous(&self) -> bool {
+        match self {
+            Self::Closed => true,
+            Self::Log(error) => match error {
+                LogError::Io { .. } | LogError::Stopped(_) => true,
+                LogError::Full { .. }
+                | LogError::Corrupt { .. }
+                | LogError::Version { .. }
+                | LogError::Locked { .. }
+                | LogError::TooLarge { .. } => false,
+            },
+            Self::Command(_)
+            | Self::Batch { .. }
+            | Self::Replay { .. }
+            | Self::NotAStore { .. }
+            | Self::NotNew { .. }
+            | Self::Diverged => false,
+        }
+    }
 }

@@ -11,7 +11,7 @@ use crate::value::Value;
 /// Bytes of records after which a page ends, unless [`Page::bytes_max`] says otherwise: 1 MiB.
 pub const PAGE_BYTES_MAX: usize = 1 << 20;
 
-/// Records that [`Store::prefix`] reads at a time.
+/// Records that [`Prefix`] reads at a time.
 const PREFIX_PAGE_RECORDS: usize = 256;
 
 /// How much of a scan to read, and from where.

@@ -272,8 +272,8 @@ fn an_upward_import_is_found_however_it_is_written() {
          src/trie/node.rs:3: trie must not import value"
     );
     assert_eq!(
-        upward("src/store.rs", "use crate::{\n trie::{Trie, x},\n log::Log,\n};"),
-        "src/store.rs:3: store must not import log"
+        upward("src/parser.rs", "use crate::{\n trie::{Trie, x},\n log::Log,\n};"),
+        "src/parser.rs:3: parser must not import log"
     );
     assert_eq!(
         upward("src/value/serde.rs", "/* a */ fn f() { 'x'; \"//\"; crate::store::f() }"),

@@ -6,6 +6,8 @@ mod cluster;
 mod create_data;
 #[cfg(feature = "cluster")]
 mod faults;
+#[cfg(target_os = "linux")]
+mod file_system;
 mod grammar;
 mod layers;
 #[cfg(feature = "cluster")]

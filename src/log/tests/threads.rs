@@ -129,3 +129,96 @@ fn a_group_that_purges_nothing_keeps_segments_and_is_named() {
     assert_eq!(disk.list().unwrap().len(), 1);
     assert_eq!(lagging(&recovered, 1), [0_u32; 0]);
 }
+
+/// Appends entries with indices that the test says, and tells of every outcome.
+struct Told {
+    settled: mpsc::Sender<Result<(), LogError>>,
+    /// What to do before telling of a failure.
+    failed: Box<dyn FnMut() + Send>,
+}
+
+impl Committer for Told {
+    type Work = (u64, usize, bool);
+
+    fn stage(&mut self, (index, len, sync): Self::Work, batch: &mut Batch) {
+        batch.append(1, index, &vec![1; len]);
+        if sync {
+            batch.sync();
+        }
+    }
+
+    fn settle(&mut self, outcome: Result<(), &LogError>) {
+        if outcome.is_err() {
+            (self.failed)();
+        }
+        let _ = self.settled.send(outcome.map_err(Clone::clone));
+    }
+}
+
+fn start_told(
+    disk: &MemoryDisk,
+    options: LogOptions,
+    failed: Box<dyn FnMut() + Send>,
+) -> (Log<(u64, usize, bool)>, mpsc::Receiver<Result<(), LogError>>) {
+    let (settled, told) = mpsc::channel();
+    let recovered = Recovered::open(Arc::new(disk.clone()), options).unwrap();
+    (recovered.start(Told { settled, failed }).unwrap(), told)
+}
+
+#[test]
+fn a_batch_that_is_refused_takes_nothing_with_it_that_was_settled() {
+    let disk = MemoryDisk::new();
+    let (log, told) = start_told(&disk, options(), Box::new(|| {}));
+    log.send((0, 10, false)).unwrap();
+    told.recv().unwrap().unwrap();
+    disk.set_capacity(Some(0));
+    log.send((1, 400_000, true)).unwrap();
+    assert!(matches!(told.recv().unwrap(), Err(LogError::Full { .. })));
+    disk.set_capacity(None);
+    log.send((1, 10, true)).unwrap();
+    told.recv().unwrap().unwrap();
+    disk.power_cut(0);
+    assert_eq!(open(&disk).unwrap().indices(1), 0..2);
+}
+
+#[test]
+fn a_batch_that_was_given_up_is_not_written_with_the_next_one() {
+    let disk = MemoryDisk::new();
+    let options = LogOptions { when_full: WhenFull::Wait, ..options() };
+    // There is room again right after the batch was given up.
+    let room = disk.clone();
+    let (log, told) = start_told(&disk, options, Box::new(move || room.set_capacity(None)));
+    disk.set_capacity(Some(0));
+    log.send((0, 400_000, true)).unwrap();
+    while log.has_room(1) {
+        std::thread::yield_now();
+    }
+    log.send((0, 100, true)).unwrap();
+    log.close();
+    assert!(matches!(told.recv().unwrap(), Err(LogError::Full { .. })));
+    told.recv().unwrap().unwrap();
+    let recovered = open(&disk).unwrap();
+    assert_eq!(recovered.reader().read(1, 0..9, usize::MAX).unwrap(), [(0, vec![1; 100])]);
+}
+
+#[test]
+fn what_nobody_waits_for_is_written_once_there_is_much_of_it() {
+    let disk = MemoryDisk::new();
+    let (log, told) = start_told(&disk, LogOptions::default(), Box::new(|| {}));
+    for index in 0..12 {
+        log.send((index, 1 << 20, false)).unwrap();
+        told.recv().unwrap().unwrap();
+    }
+    assert_eq!(log.reader().indices(1), 0..8);
+}
+
+#[test]
+fn a_log_that_stopped_takes_nothing_even_if_nobody_waits_for_it() {
+    let disk = MemoryDisk::new();
+    let (log, told) = start_told(&disk, options(), Box::new(|| {}));
+    disk.fail(Fault::Sync { operation: 0 });
+    log.send((0, 10, true)).unwrap();
+    assert!(matches!(told.recv().unwrap(), Err(LogError::Io { operation: "sync", .. })));
+    log.send((0, 10, false)).unwrap();
+    assert!(matches!(told.recv().unwrap(), Err(LogError::Stopped(_))));
+}

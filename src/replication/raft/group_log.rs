@@ -10,6 +10,7 @@ use std::io;
 use std::ops::{Bound, Range, RangeBounds};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::{Stream, TryStreamExt, stream};
 use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::type_config::alias::{EntryOf, LogIdOf, VoteOf};
@@ -18,14 +19,14 @@ use openraft::{EntryPayload, LogState, OptionalSend, RaftLogReader};
 use super::Types;
 use super::storage::{COMMITTED, PURGED, Record, Storage, VOTE, contradiction};
 use super::wire::{WireEntry, WireLogId, WireVote};
-use crate::log::{Damage, LogError, LogReader};
+use crate::log::{Damage, LogError};
 use crate::replication::GroupId;
 use crate::replication::message;
 
 /// Bytes of entries that a group keeps in memory although they are on disk.
 const CACHE_BYTES_MAX: usize = 16 << 20;
 
-/// Bytes of entries that are read from disk at once.
+/// Bytes of entries that are read at once where not all are asked for.
 const READ_BYTES: usize = 4 << 20;
 
 /// What an entry takes in memory besides its payload, about.
@@ -87,12 +88,19 @@ impl Contents {
         self.next() - self.cache.len() as u64
     }
 
-    /// Those of the entries that are in memory.
-    fn cached(&self, indices: Range<u64>) -> Vec<EntryOf<Types>> {
+    /// Those of the entries that are in memory, until they have `bytes_max` bytes or more.
+    fn cached(&self, indices: Range<u64>, bytes_max: usize) -> Vec<EntryOf<Types>> {
         let start = indices.start.saturating_sub(self.cached_from());
         let count = indices.end.saturating_sub(indices.start.max(self.cached_from()));
         let place = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
-        self.cache.iter().skip(place(start)).take(place(count)).cloned().collect()
+        let mut bytes = 0;
+        let entries = self.cache.iter().skip(place(start)).take(place(count));
+        let entries = entries.take_while(|entry| {
+            let fits = bytes < bytes_max;
+            bytes += size(entry);
+            fits
+        });
+        entries.cloned().collect()
     }
 
     fn append(&mut self, entry: EntryOf<Types>) {
@@ -176,71 +184,27 @@ impl GroupLog {
         self.contents().cache_bytes
     }
 
-    /// Reads entries that were on disk, and not in memory, a moment ago.
-    async fn read(&self, indices: Range<u64>) -> Result<Vec<EntryOf<Types>>, LogError> {
-        let location = self.storage.location();
-        let group = self.id.0;
-        let reader = self.storage.reader().ok_or_else(|| self.storage.closed())?;
-        let (from, count) = (indices.start, indices.end - indices.start);
-        let reading = tokio::task::spawn_blocking(move || read_all(&reader, group, indices));
-        // It is cancelled if the runtime is shut down.
-        let encoded = reading.await.map_err(|_| self.storage.closed())??;
-        let entries = encoded.iter().map(|entry| message::decode::<WireEntry>(entry));
-        let entries: Result<Vec<EntryOf<Types>>, _> =
-            entries.map(|entry| entry.map(Into::into)).collect();
-        let malformed = |_| contradiction(location, Damage::Malformed);
-        let entries = entries.map_err(malformed)?;
-        let whole = entries.len() as u64 == count
-            && (from..).zip(&entries).all(|(index, entry)| entry.index() == index);
-        if whole { Ok(entries) } else { Err(contradiction(location, Damage::Missing)) }
-    }
-}
-
-/// Reads the entries of `indices` that there are.
-fn read_all(
-    reader: &LogReader,
-    group: u32,
-    mut indices: Range<u64>,
-) -> Result<Vec<Vec<u8>>, LogError> {
-    let mut all = Vec::new();
-    while !indices.is_empty() {
-        let part = reader.read(group, indices.clone(), READ_BYTES)?;
-        let Some((last, _)) = part.last() else { break };
-        indices.start = last + 1;
-        all.extend(part.into_iter().map(|(_, entry)| entry));
-    }
-    Ok(all)
-}
-
-fn lock(contents: &Mutex<Contents>) -> MutexGuard<'_, Contents> {
-    contents.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl RaftLogReader<Types> for GroupLog {
-    async fn try_get_log_entries<R: RangeBounds<u64> + Clone + Debug + OptionalSend>(
-        &mut self,
-        range: R,
+    /// Those of the entries that there are: from the first one on, at least one, until they have
+    /// `bytes_max` bytes or more; those behind may be left out even so, unless there is no limit.
+    async fn entries(
+        &self,
+        indices: Range<u64>,
+        bytes_max: usize,
     ) -> Result<Vec<EntryOf<Types>>, io::Error> {
-        let start = match range.start_bound() {
-            Bound::Included(start) => *start,
-            Bound::Excluded(before) => before.saturating_add(1),
-            Bound::Unbounded => 0,
-        };
-        let end = match range.end_bound() {
-            Bound::Included(last) => last.saturating_add(1),
-            Bound::Excluded(end) => *end,
-            Bound::Unbounded => u64::MAX,
-        };
         loop {
             let (on_disk, cached, cuts) = {
                 let contents = self.contents();
-                let (start, end) = (start.max(contents.first), end.min(contents.next()));
-                (start..end.min(contents.cached_from()), contents.cached(start..end), contents.cuts)
+                let start = indices.start.max(contents.first);
+                let end = indices.end.min(contents.next());
+                let on_disk = start..end.min(contents.cached_from());
+                let limit =
+                    if on_disk.is_empty() || bytes_max == usize::MAX { bytes_max } else { 0 };
+                (on_disk, contents.cached(start..end, limit), contents.cuts)
             };
             if on_disk.is_empty() {
                 return Ok(cached);
             }
-            let read = self.read(on_disk).await;
+            let read = self.read(on_disk, bytes_max).await;
             if self.contents().cuts != cuts {
                 // What was read may be gone, or others may be in its place.
                 continue;
@@ -254,6 +218,84 @@ impl RaftLogReader<Types> for GroupLog {
             entries.extend(cached);
             return Ok(entries);
         }
+    }
+
+    /// Reads entries that were on disk, and not in memory, a moment ago.
+    async fn read(
+        &self,
+        indices: Range<u64>,
+        bytes_max: usize,
+    ) -> Result<Vec<EntryOf<Types>>, LogError> {
+        let location = self.storage.location();
+        let group = self.id.0;
+        let reader = self.storage.reader().ok_or_else(|| self.storage.closed())?;
+        let Range { start, end } = indices;
+        let reading = tokio::task::spawn_blocking(move || reader.read(group, indices, bytes_max));
+        // It is cancelled if the runtime is shut down.
+        let encoded = reading.await.map_err(|_| self.storage.closed())??;
+        let entries = encoded.iter().map(|(_, entry)| message::decode::<WireEntry>(entry));
+        let entries: Result<Vec<EntryOf<Types>>, _> =
+            entries.map(|entry| entry.map(Into::into)).collect();
+        let entries = entries.map_err(|_| contradiction(location, Damage::Malformed))?;
+        let in_order = (start..).zip(&entries).all(|(index, entry)| entry.index() == index);
+        let whole = entries.len() as u64 == end - start;
+        if in_order && !entries.is_empty() && (whole || bytes_max < usize::MAX) {
+            Ok(entries)
+        } else {
+            Err(contradiction(location, Damage::Missing))
+        }
+    }
+}
+
+/// The indices in a range.
+fn bounds(range: &impl RangeBounds<u64>) -> Range<u64> {
+    let start = match range.start_bound() {
+        Bound::Included(start) => *start,
+        Bound::Excluded(before) => before.saturating_add(1),
+        Bound::Unbounded => 0,
+    };
+    let end = match range.end_bound() {
+        Bound::Included(last) => last.saturating_add(1),
+        Bound::Excluded(end) => *end,
+        Bound::Unbounded => u64::MAX,
+    };
+    start..end
+}
+
+fn lock(contents: &Mutex<Contents>) -> MutexGuard<'_, Contents> {
+    contents.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl RaftLogReader<Types> for GroupLog {
+    async fn try_get_log_entries<R: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: R,
+    ) -> Result<Vec<EntryOf<Types>>, io::Error> {
+        self.entries(bounds(&range), usize::MAX).await
+    }
+
+    /// What one message to a follower takes.
+    async fn limited_get_log_entries(
+        &mut self,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<EntryOf<Types>>, io::Error> {
+        self.entries(start..end, READ_BYTES).await
+    }
+
+    /// Reads a part at a time: after a restart there may be more than memory should hold.
+    async fn entries_stream<R: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: R,
+    ) -> impl Stream<Item = Result<EntryOf<Types>, io::Error>> + OptionalSend {
+        let parts = (self.clone(), bounds(&range));
+        stream::try_unfold(parts, |(log, indices)| async move {
+            let part = log.entries(indices.clone(), READ_BYTES).await?;
+            let Some(last) = part.last() else { return Ok::<_, io::Error>(None) };
+            let rest = last.index() + 1..indices.end;
+            Ok(Some((stream::iter(part.into_iter().map(Ok)), (log, rest))))
+        })
+        .try_flatten()
     }
 
     async fn read_vote(&mut self) -> Result<Option<VoteOf<Types>>, io::Error> {
@@ -357,4 +399,46 @@ impl RaftLogStorage<Types> for GroupLog {
 
 fn io_error(error: LogError) -> io::Error {
     io::Error::other(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::LogId;
+    use openraft::impls::leader_id_adv::LeaderId;
+
+    use super::super::Payload;
+    use super::*;
+
+    fn id(index: u64) -> LogIdOf<Types> {
+        LogId::new(LeaderId { term: 1, node_id: 1 }, index)
+    }
+
+    fn append(contents: &mut Contents, indices: Range<u64>) {
+        for index in indices {
+            let payload = EntryPayload::Normal(Payload(vec![7; 1 << 20].into()));
+            contents.append(EntryOf::<Types>::new(id(index), payload));
+        }
+    }
+
+    #[test]
+    fn what_is_not_durable_stays_in_memory() {
+        let mut contents = Contents::default();
+        append(&mut contents, 0..40);
+        assert_eq!(contents.cached_from(), 0);
+        contents.settle(3);
+        assert_eq!(contents.cached_from(), 3);
+        contents.settle(40);
+        assert_eq!(contents.cached_from(), 25);
+        // Others take the place of durable ones.
+        contents.truncate(10, Some(id(9)));
+        assert_eq!((contents.cached_from(), contents.cache_bytes), (10, 0));
+        append(&mut contents, 10..40);
+        contents.settle(12);
+        assert_eq!(contents.cached_from(), 12);
+        contents.purge(id(20));
+        assert_eq!(contents.cached_from(), 21);
+        assert_eq!(contents.cached(5..23, usize::MAX).len(), 2);
+        contents.purge(id(50));
+        assert_eq!((contents.cached_from(), contents.next(), contents.cache_bytes), (51, 51, 0));
+    }
 }

@@ -34,11 +34,14 @@ pub(super) async fn keep<S: StateMachine>(group: Group<S>, snapshot_entries: u64
     let mut pause = RETRY_PAUSE_MIN;
     while let Some(due) = wait_until_due(&group, snapshot_entries).await {
         match group.snapshot().await {
-            Ok(_) => {
+            Ok(written) => {
                 pause = RETRY_PAUSE_MIN;
                 if due == Due::Lagging {
                     group.purge_all().await;
                     tokio::time::sleep(LAGGING_INTERVAL).await;
+                } else if !written {
+                    // Somebody else made one, or the group is stopping.
+                    tokio::time::sleep(RETRY_PAUSE_MIN).await;
                 }
             }
             Err(error) => {

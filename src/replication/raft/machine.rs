@@ -47,7 +47,6 @@ pub(super) struct Machine<S>(Arc<Shared<S>>);
 
 struct Shared<S> {
     group: GroupId,
-    storage: Storage,
     state: RwLock<State<S>>,
     folder: SnapshotFolder,
     newest: Mutex<Option<(SnapshotMetaOf<Types>, SnapshotData)>>,
@@ -113,7 +112,6 @@ impl<S: StateMachine> Machine<S> {
             newest: Mutex::new(newest),
             writing: Mutex::default(),
             stopped: AtomicBool::new(false),
-            storage: storage.clone(),
             placing: Mutex::default(),
             arriving: Arc::default(),
             checked: Mutex::default(),
@@ -370,7 +368,7 @@ impl<S: StateMachine> RaftStateMachine<Types> for Machine<S> {
         let installing = tokio::task::spawn_blocking(move || {
             let installed = machine.install(meta, snapshot);
             // The group stops, and the server had better come back without its state of now.
-            installed.inspect_err(|error| machine.0.storage.fail(error))
+            installed.inspect_err(|error| machine.0.folder.storage().fail(error))
         });
         installing.await.map_err(io::Error::other)?.map_err(io::Error::other)
     }

@@ -11,7 +11,6 @@
 //! then takes the place of the one before by a rename: whenever the power is cut, the old one or the
 //! new one is there. What is sent are the bytes of the file.
 
-use std::fmt;
 use std::io::{self, BufReader, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -32,17 +31,12 @@ pub(super) struct SnapshotFolder {
 }
 
 /// A snapshot in a file, open: it can be read even when another has taken its place.
+#[derive(Debug)]
 pub(super) struct SnapshotFile {
     file: Box<dyn DiskFile>,
     len: u64,
     /// For messages.
     path: String,
-}
-
-impl fmt::Debug for SnapshotFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SnapshotFile").field("path", &self.path).field("len", &self.len).finish()
-    }
 }
 
 impl SnapshotFile {
@@ -85,6 +79,11 @@ impl SnapshotFile {
 impl SnapshotFolder {
     pub(super) fn new(storage: Storage, group: GroupId) -> Self {
         Self { storage, group }
+    }
+
+    /// What it is on.
+    pub(super) fn storage(&self) -> &Storage {
+        &self.storage
     }
 
     /// The newest snapshot, if there is one.

@@ -54,7 +54,7 @@ fn entry(term: u64, index: u64) -> EntryOf<Types> {
     }
     let command = Command::Put {
         key: format!("key{index}"),
-        value: value!({ "n": (index as i64) }),
+        value: value!({ "n": (i64::try_from(index).unwrap()) }),
         condition: Condition::Always,
     };
     let batch = Batch {

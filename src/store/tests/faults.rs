@@ -31,6 +31,7 @@ fn a_full_disk_refuses_writes_until_there_is_room() {
         assert!(n < 10_000);
     };
     assert!(matches!(error, StoreError::Log(LogError::Full { .. })), "{error}");
+    assert!(!error.is_ambiguous());
     assert!(store.put("again", text.clone()).is_err());
     assert!(store.contains_key("first"));
     assert!(!store.contains_key(&format!("key{n}")));
@@ -76,6 +77,7 @@ fn nothing_is_acknowledged_after_a_sync_that_failed() {
         disk.fail(Fault::Sync { operation: disk.operations() });
         let failed = store.put("b", value!({})).unwrap_err();
         assert!(matches!(failed, StoreError::Log(LogError::Io { operation: "sync", .. })));
+        assert!(failed.is_ambiguous());
         for _ in 0..2 {
             let stopped = store.put("c", value!({})).unwrap_err();
             assert!(matches!(stopped, StoreError::Log(LogError::Stopped(_))), "{stopped}");
@@ -200,7 +202,8 @@ fn an_import_that_may_or_may_not_be_there_stops_the_store() {
     // The last operation is the sync of the names.
     disk.fail(Fault::Sync { operation: disk.operations() + operations - 1 });
     let failed = store.import(dump.as_slice()).unwrap_err();
-    assert!(matches!(failed, StoreError::Log(LogError::Io { .. })), "{failed}");
+    assert!(matches!(failed, StoreError::Log(LogError::Stopped(_))), "{failed}");
+    assert!(failed.is_ambiguous());
     assert!(store.is_empty());
     let stopped = store.put("a", value!({})).unwrap_err();
     assert!(matches!(stopped, StoreError::Log(LogError::Stopped(_))), "{stopped}");

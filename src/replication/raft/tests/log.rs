@@ -1,5 +1,6 @@
 //! What openraft asks of a log, and what a log is after it was closed and opened.
 
+use futures_util::TryStreamExt;
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 
@@ -28,6 +29,12 @@ impl StoreBuilder<Types, GroupLog, Machine<Shard>, Option<tempfile::TempDir>> fo
         let machine = Machine::open(GROUP, &storage).unwrap();
         Ok((folder, GroupLog::new(GROUP, &storage), machine))
     }
+}
+
+/// An entry of 1 MiB.
+fn large(term: u64, index: u64) -> EntryOf<Types> {
+    let payload = Payload(index.to_le_bytes().repeat(1 << 17).into());
+    EntryOf::<Types>::new(id(term, index), EntryPayload::Normal(payload))
 }
 
 #[test]
@@ -65,10 +72,6 @@ fn old_entries_are_read_from_disk_and_new_ones_from_memory() {
     run(async {
         let storage = open(&MemoryDisk::new()).unwrap();
         let mut log = GroupLog::new(GROUP, &storage);
-        let large = |term, index| {
-            let payload = vec![index as u8; 1 << 20];
-            EntryOf::<Types>::new(id(term, index), EntryPayload::Normal(Payload(payload.into())))
-        };
         let mut expected: Vec<_> = (0..40).map(|index| large(1, index)).collect();
         for entry in expected.clone() {
             append(&mut log, vec![entry]).await.unwrap();
@@ -77,6 +80,12 @@ fn old_entries_are_read_from_disk_and_new_ones_from_memory() {
         assert_eq!(entries(&mut log).await, expected);
         assert_eq!(log.try_get_log_entries(3..5).await.unwrap(), expected[3..5]);
         assert_eq!(log.try_get_log_entries(20..=30).await.unwrap(), expected[20..=30]);
+        // A few at a time: what is on disk, then what is in memory.
+        assert_eq!(log.limited_get_log_entries(0, 40).await.unwrap(), expected[..4]);
+        assert_eq!(log.limited_get_log_entries(22, 40).await.unwrap(), expected[22..25]);
+        assert_eq!(log.limited_get_log_entries(25, 40).await.unwrap(), expected[25..29]);
+        let streamed: Vec<_> = log.entries_stream(3..39).await.try_collect().await.unwrap();
+        assert_eq!(streamed, expected[3..39]);
         // Cut to before what is in memory, and others in the place.
         log.truncate_after(Some(id(1, 9))).await.unwrap();
         expected.truncate(10);
@@ -139,11 +148,9 @@ fn a_log_without_the_entries_before_it_is_refused() {
 async fn large_log(disk: &MemoryDisk, storage: &Storage) -> GroupLog {
     let mut log = GroupLog::new(GROUP, storage);
     for index in 0..20 {
-        let payload = EntryPayload::Normal(Payload(vec![index as u8; 1 << 20].into()));
-        let entry = EntryOf::<Types>::new(id(1, index), payload);
-        append(&mut log, vec![entry]).await.unwrap();
+        append(&mut log, vec![large(1, index)]).await.unwrap();
     }
-    let segment = disk.list().unwrap().into_iter().find(|name| name.ends_with(".log")).unwrap();
+    let segment = disk.list().unwrap().into_iter().find(|name| name.contains(".log")).unwrap();
     // In the first entry.
     assert!(disk.flip_bit(&segment, 8 * 100_000));
     log

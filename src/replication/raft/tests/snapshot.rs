@@ -1,13 +1,16 @@
 //! Snapshots that are written here or sent by others, through crashes, damage and full disks.
 
+use std::io;
 use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use openraft::StorageHelper;
 use openraft::storage::Snapshot;
 use openraft::type_config::alias::SnapshotOf;
 
 use super::*;
-use crate::log::Fault;
+use crate::log::{DiskFile, Fault};
 use crate::replication::raft::machine::SnapshotData;
 use crate::replication::raft::wire::{WireSnapshotMeta, WireVote};
 
@@ -40,7 +43,7 @@ async fn receive(
     machine: &mut Machine<Shard>,
     of: &(WireVote, WireSnapshotMeta),
     bytes: &[u8],
-) -> std::io::Result<bool> {
+) -> io::Result<bool> {
     let mut offset = 0;
     for part in bytes.chunks(700) {
         if !machine.take_part(of.clone(), offset, part.to_vec()).await {
@@ -184,22 +187,69 @@ fn a_snapshot_arrives_in_order_or_not_at_all() {
     });
 }
 
+/// A disk on which a snapshot is begun only once somebody lets it.
+#[derive(Debug)]
+struct Gated {
+    disk: MemoryDisk,
+    begun: Sender<()>,
+    go_on: Mutex<Receiver<()>>,
+}
+
+impl Disk for Gated {
+    fn location(&self) -> String {
+        self.disk.location()
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.disk.list()
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        if name == "group-3.snapshot.new" {
+            self.begun.send(()).unwrap();
+            self.go_on.lock().unwrap().recv().unwrap();
+        }
+        self.disk.create(name)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        self.disk.open(name)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.disk.remove(name)
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        self.disk.sync_names()
+    }
+}
+
 #[test]
 fn an_older_snapshot_never_takes_the_place_of_a_newer_one() {
     run(async {
         let disk = MemoryDisk::new();
-        let storage = open(&disk).unwrap();
+        let ((begun, is_begun), (let_go_on, go_on)) = (channel(), channel());
+        let gated = Gated { disk: disk.clone(), begun, go_on: Mutex::new(go_on) };
+        let storage = Storage::open(Arc::new(gated), LogOptions::default()).unwrap();
         let mut machine = Machine::<Shard>::open(GROUP, &storage).unwrap();
         apply(&mut machine, some(0..4)).await;
-        let (of, bytes) = sent(9).await;
         // While ours is being written, the other is installed.
         let writing = machine.clone();
-        let written = std::thread::spawn(move || writing.write_snapshot().unwrap());
+        let writing = std::thread::spawn(move || writing.write_snapshot().unwrap());
+        is_begun.recv().unwrap();
+        let (of, bytes) = sent(9).await;
         assert!(receive(&mut machine, &of, &bytes).await.unwrap());
-        written.join().unwrap();
+        let_go_on.send(()).unwrap();
+        assert!(!writing.join().unwrap());
         assert_state(&machine, 9);
         assert_eq!(machine.newest(), Some(id(1, 8)));
         disk.power_cut(0);
+        assert_eq!(disk.read(SNAPSHOT), Some(bytes));
         assert_state(&Machine::open(GROUP, &open(&disk).unwrap()).unwrap(), 9);
     });
 }
@@ -306,7 +356,7 @@ fn a_full_disk_or_a_failed_sync_leaves_the_snapshot_before() {
         disk.fail(Fault::Sync { operation: disk.operations() });
         assert!(!receive(&mut machine, &of, &bytes).await.unwrap());
         let names = disk.list().unwrap();
-        assert!(names.iter().all(|name| !name.ends_with(".new")), "{names:?}");
+        assert!(names.iter().all(|name| !name.contains(".new")), "{names:?}");
         assert_eq!(machine.newest(), Some(id(1, 3)));
         assert!(machine.write_snapshot().unwrap());
         disk.power_cut(0);
