@@ -178,6 +178,9 @@ impl Storage {
     /// Writes and syncs what is queued, ends the thread that writes, and lets go of the disk. Blocks
     /// until then. The groups have to be stopped before: what they write later is refused.
     pub(crate) fn close(&self) {
+        if self.is_durable() {
+            tracing::info!(stats = ?self.stats(), "closing the log");
+        }
         let open = self.0.open.write().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(log) = open.and_then(|open| open.log) {
             log.close();
