@@ -58,8 +58,10 @@ impl Metadata {
             return Ok(identity);
         }
         let names = self.disk.list().map_err(|error| self.failed("list", "", error))?;
-        let is_ours =
-            |name: &String| name == MAP || name.ends_with(".log") || name.ends_with(".snapshot");
+        let is_ours = |name: &String| {
+            let extension = name.rsplit_once('.').map(|(_, extension)| extension);
+            name == MAP || matches!(extension, Some("log" | "snapshot"))
+        };
         if names.iter().any(is_ours) {
             return Err(self.missing(IDENTITY));
         }
