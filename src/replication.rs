@@ -22,9 +22,13 @@
 //! Reads and writes are linearizable for each key. `docs/guarantees.md` says what holds when
 //! servers fail; [`BrokerError`] says what a failed command may have done.
 //!
-//! What is missing: logs are in memory, so a server that stops loses its replicas and comes back
-//! as a new, empty server; servers cannot join or leave a cluster that is founded; one cluster
-//! cannot move between servers.
+//! With a [directory](ServerBuilder::data_dir), a server acknowledges nothing that is not on its
+//! disk, and goes on from there when it is started again: a write that was acknowledged is there
+//! after a loss of power of all servers. Without one it is in memory, and a server that stops comes
+//! back as a new, empty one.
+//!
+//! What is missing: servers cannot join or leave a cluster that is founded, not even in the place of
+//! one whose disk is lost; one cluster cannot move between addresses.
 
 use std::fmt;
 
@@ -49,8 +53,8 @@ pub use message::{DecodeError, Refusal};
 pub use raft::Timing;
 pub use server::{Server, ServerBuilder, ServerError};
 
-/// A server. Drawn at random at its start; a server that starts empty is a new one, also where
-/// another one was before.
+/// A server. Drawn at random when it starts for the first time, and kept with its data; a server
+/// that starts empty is a new one, also where another one was before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ServerId(pub(crate) u64);
 

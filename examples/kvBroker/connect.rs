@@ -69,3 +69,18 @@ pub(crate) fn tell<T: Transport>(broker: &Broker<T>, copies: usize) -> io::Resul
     }
     Ok(())
 }
+
+/// Tells which servers of the cluster the server file does not name.
+pub(crate) fn tell_of_others<T: Transport>(
+    broker: &Broker<T>,
+    servers: &[ServerAddress],
+) -> io::Result<()> {
+    let named = |address: &String| servers.iter().any(|server| server.joined() == *address);
+    for address in broker.absent().iter().filter(|address| !named(address)) {
+        writeln!(
+            io::stdout(),
+            "{address} belongs to the cluster, and the server file does not name it"
+        )?;
+    }
+    Ok(())
+}

@@ -6,6 +6,7 @@ use std::iter;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use triekv::BrokerError;
 use triekv::replication::{ClusterError, ConnectError, LoadError};
 
 use crate::server_file::ServerFileError;
@@ -17,6 +18,7 @@ pub(crate) enum Failure {
     Cluster(ClusterError),
     DataFile(PathBuf, io::Error),
     Load(LoadError),
+    Clear(BrokerError),
     Io(io::Error),
 }
 
@@ -45,8 +47,14 @@ impl Failure {
             Self::ServerFile(ServerFileError::Io { path, source })
             | Self::DataFile(path, source) => format!("{}: '{}'", errno(source), path.display()),
             Self::ServerFile(error) => failed(error),
+            Self::Connect(error @ ConnectError::DifferentClusters { .. }) => format!(
+                "{}\nName the servers of one cluster. A server that is to begin anew has to be \
+                 started in an empty directory (kvServer -d).",
+                failed(error)
+            ),
             Self::Connect(error) => failed(error),
             Self::Load(error) => failed(error),
+            Self::Clear(error) => failed(error),
             Self::Cluster(error) => failed(error),
             Self::Io(error) => failed(error),
         };

@@ -89,6 +89,6 @@ fn summary(path: &Path, report: &LoadReport) -> String {
     parts.join("; ")
 }
 
-fn counted(count: u64, what: &str) -> String {
+pub(crate) fn counted(count: u64, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }

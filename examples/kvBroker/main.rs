@@ -44,8 +44,9 @@ At the prompt:
 A key, or a step of a path, may be in double quotes. An answer repeats it as it was typed.
 
 A file that was indexed is not indexed again while there is any record, so that what was changed
-since stays. The records of another file are put where their keys are absent. --reload puts every
-line, whatever there is.
+since stays, also when the servers were stopped meanwhile. The records of another file are put where
+their keys are absent. --reload puts every line, whatever there is. --fresh deletes every record of
+the cluster first, without asking.
 
 Each record has -k copies, made an odd number where there are enough servers: every command works
 while a majority of a record's servers is up. Without one, reads are answered by the copies that
@@ -70,6 +71,9 @@ struct Options {
     /// Put every line of the file, also if it was indexed before
     #[arg(long)]
     reload: bool,
+    /// Delete every record first, and forget which files were indexed
+    #[arg(long, conflicts_with = "reload")]
+    fresh: bool,
 }
 
 fn main() -> ExitCode {
@@ -93,6 +97,7 @@ fn run(options: &Options) -> Result<ExitCode, Failure> {
         });
         if let Some(servers) = servers {
             let broker = connect::connect(&servers, copies).await?.map_err(Failure::Connect)?;
+            connect::tell_of_others(&broker, &servers)?;
             session(&broker, copies, options).await
         } else {
             let cluster = Cluster::embedded(EMBEDDED_SERVERS).copies(copies).start().await;
@@ -115,6 +120,10 @@ async fn session<T: Transport>(
     let mut out = io::stdout();
     writeln!(out, "=== Welcome to kvBroker ===")?;
     connect::tell(broker, copies)?;
+    if options.fresh {
+        let deleted = broker.clear().await.map_err(Failure::Clear)?;
+        writeln!(out, "Emptied the cluster: deleted {}", index::counted(deleted, "record"))?;
+    }
     let file = options.data_to_index.as_deref().unwrap_or(Path::new(DATA_FILE));
     if options.data_to_index.is_none() && !file.exists() {
         writeln!(out, "No {DATA_FILE} here: nothing to index")?;

@@ -2,7 +2,7 @@
 //! batches, and tries again until it knows the outcome or the deadline has passed.
 //!
 //! Founding and finding the cluster is in [`connect`], the queues of the shards in [`lane`], the
-//! search for a leader in [`route`], the indexing of files in [`load`].
+//! search for a leader in [`route`], the indexing of files in [`load`], emptying in [`clear`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use crate::store::{CommandError, Page, Put, Record, Reply, ScanPage, check_key, 
 use crate::transport::Transport;
 use crate::value::{Path, Value};
 
+mod clear;
 mod connect;
 mod lane;
 mod load;
@@ -176,6 +177,7 @@ struct Inner<T: Transport> {
     deadline: Duration,
     unreached: Vec<Unreached>,
     newcomers: Vec<String>,
+    absent: Vec<String>,
 }
 
 impl<T: Transport> Broker<T> {
@@ -214,6 +216,12 @@ impl<T: Transport> Broker<T> {
     /// founded without them or they were started anew.
     pub fn newcomers(&self) -> &[String] {
         &self.inner.newcomers
+    }
+
+    /// The addresses of servers that belong to the cluster and were not named, or did not answer
+    /// when the broker connected.
+    pub fn absent(&self) -> &[String] {
+        &self.inner.absent
     }
 
     /// Puts `value` at `key`, in place of what was there.

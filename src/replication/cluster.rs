@@ -1,6 +1,8 @@
 //! Servers and a broker in this process: for trying out, for tests, and for programs that want to
 //! keep their data on several threads of one machine without knowing of servers.
 
+use std::path::PathBuf;
+
 use crate::replication::{Broker, ConnectError, Server, ServerError, Timing};
 use crate::transport::ChannelTransport;
 
@@ -9,6 +11,7 @@ use crate::transport::ChannelTransport;
 pub struct ClusterBuilder {
     servers: usize,
     copies: usize,
+    data_dir: Option<PathBuf>,
     timing: Timing,
 }
 
@@ -33,6 +36,15 @@ impl ClusterBuilder {
         self
     }
 
+    /// Keeps the servers' data in directories below `path`: `server1`, `server2`, …. A cluster that
+    /// is started there again has what it had, if it has as many servers; without this it is in
+    /// memory.
+    #[must_use]
+    pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.data_dir = Some(path.into());
+        self
+    }
+
     /// Sets how long elections and heartbeats take.
     #[must_use]
     pub fn timing(mut self, timing: Timing) -> Self {
@@ -51,8 +63,12 @@ impl ClusterBuilder {
         for number in 1..=self.servers {
             let address = format!("server{number}");
             let transport = transport.named(&address);
-            let server = Server::builder(transport, address).timing(self.timing).start().await?;
-            servers.push(server);
+            let server = Server::builder(transport, address).timing(self.timing);
+            let server = match &self.data_dir {
+                Some(path) => server.data_root(path),
+                None => server,
+            };
+            servers.push(server.start().await?);
         }
         let addresses = servers.iter().map(Server::address);
         let broker = Broker::builder(transport).servers(addresses).copies(self.copies);
@@ -85,9 +101,10 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// A cluster of `servers` servers in this process, with their data in its memory.
+    /// A cluster of `servers` servers in this process, with their data in its memory unless
+    /// [`ClusterBuilder::data_dir`] says otherwise.
     pub fn embedded(servers: usize) -> ClusterBuilder {
-        ClusterBuilder { servers, copies: 1, timing: Timing::default() }
+        ClusterBuilder { servers, copies: 1, data_dir: None, timing: Timing::default() }
     }
 
     /// A broker of the cluster.

@@ -303,6 +303,9 @@ pub enum Refusal {
         /// Size of the answer, in bytes.
         len: u64,
     },
+    /// The server has no room on its disk. Reads go on; so do writes once there is room.
+    #[error("the server's disk is full")]
+    DiskFull,
 }
 
 /// What became of a batch of writes.

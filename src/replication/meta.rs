@@ -143,6 +143,8 @@ pub(crate) enum MetaCommand {
         /// Whether that is the whole file.
         finished: bool,
     },
+    /// No file was ever loaded.
+    ForgetLoads,
 }
 
 /// The answer to a [`MetaCommand`].
@@ -194,6 +196,10 @@ impl Meta {
                     load.lines = load.lines.max(lines);
                     load.finished |= finished;
                 }
+                MetaReply::Done
+            }
+            MetaCommand::ForgetLoads => {
+                self.loads.clear();
                 MetaReply::Done
             }
         }
@@ -283,5 +289,8 @@ mod tests {
         assert_eq!(begin(&mut meta, 9, false), MetaReply::Load(done));
         let anew = Load { begun_by: ClientId(9), ..load };
         assert_eq!(begin(&mut meta, 9, true), MetaReply::Load(anew));
+        meta.change(MetaCommand::ForgetLoads);
+        let forgotten = Load { begun_by: ClientId(10), ..load };
+        assert_eq!(begin(&mut meta, 10, false), MetaReply::Load(forgotten));
     }
 }

@@ -224,6 +224,9 @@ impl<S: StateMachine> Group<S> {
             max_in_snapshot_log_to_keep: kept,
             replication_lag_threshold: snapshot_entries + kept,
             enable_pre_vote: Some(true),
+            // A leader that was restored at once would take what it knew to be committed for all that
+            // is, and answer reads without the last writes that it acknowledged.
+            enable_leader_restore: Some(false),
             ..openraft::Config::default()
         };
         let config = Arc::new(config.validate().map_err(|_| GroupError::Stopped)?);
@@ -254,6 +257,23 @@ impl<S: StateMachine> Group<S> {
             Ok(()) | Err(RaftError::APIError(_)) => Ok(()),
             Err(RaftError::Fatal(_)) => Err(GroupError::Stopped),
         }
+    }
+
+    /// Waits until the first entry of the log, which names the voters, is committed: from then on no
+    /// crash makes it a log that has not begun.
+    ///
+    /// # Errors
+    ///
+    /// [`GroupError::Unknown`] at the deadline, [`GroupError::Stopped`] if the replica stops.
+    pub(crate) async fn begun(&self, deadline: Instant) -> Result<(), GroupError> {
+        let mut metrics = self.raft.metrics();
+        let begun = async {
+            while metrics.borrow_watched().last_applied.is_none() {
+                metrics.changed().await.map_err(|_| GroupError::Stopped)?;
+            }
+            Ok(())
+        };
+        tokio::time::timeout_at(deadline, begun).await.unwrap_or(Err(GroupError::Unknown))
     }
 
     /// Proposes an entry and waits until it is committed and applied here; gives what the state

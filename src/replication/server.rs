@@ -1,25 +1,31 @@
 //! A server: replicas of groups, the requests to them, and the duties of group 0's leader.
 //!
-//! A server knows nothing at its start but its id. Brokers and group 0's leader tell it which
-//! groups to hold. Answering requests is in [`dispatch`], founding and carrying out the map in
-//! [`governor`].
+//! A blank server knows nothing but its id. Brokers and group 0's leader tell it which groups to
+//! hold. What it answers it keeps first: its id, the plan or map it was told, that it holds a group,
+//! and the group's log. A server that starts on a disk that was used goes on from there by itself:
+//! it starts the groups that it held, which catch up from the others.
+//!
+//! Answering requests is in [`dispatch`], founding and carrying out the map in [`governor`], what is
+//! kept besides the log in [`metadata`].
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
 use thiserror::Error;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::log::{Directory, Disk, LogError, LogOptions};
 use crate::replication::message::Refusal;
 use crate::replication::meta::{ClusterMap, Meta};
 use crate::replication::raft::{
-    Group, Peers, SNAPSHOT_ENTRIES, Settings, StateMachine, Storage, Timing,
+    Group, GroupError, Peers, SNAPSHOT_ENTRIES, Settings, StateMachine, Storage, Timing,
 };
 use crate::replication::shard::Shard;
 use crate::replication::{ClusterId, GroupId, ServerId, ShardId};
@@ -29,9 +35,16 @@ mod dispatch;
 mod governor;
 #[cfg(test)]
 mod hostile;
+mod metadata;
+
+use metadata::Metadata;
 
 /// How long a clean stop waits for other servers to take over what this one leads.
 const HAND_OVER_TIME: Duration = Duration::from_millis(500);
+
+/// How long a shard may take to elect its first leader before it is looked at again; shorter than
+/// the one who asks waits.
+const BEGIN_TIME: Duration = Duration::from_millis(1500);
 
 /// Why a server did not start.
 #[derive(Debug, Error)]
@@ -49,6 +62,14 @@ pub enum ServerError {
     /// It cannot listen at its address: another program does, or the machine does not have it.
     #[error("the server cannot listen")]
     Listen(#[source] TransportError),
+    /// Its data cannot be read or written: another server has the directory
+    /// ([`LogError::Locked`]), the system refuses it, or it is damaged ([`LogError::Corrupt`]).
+    ///
+    /// A server must not go on with a part of what it had, since it would vote as if it had never
+    /// seen the rest. So after damage, move the directory away and start again: that is a new,
+    /// empty server with another id.
+    #[error("the server's data cannot be used")]
+    Data(#[source] LogError),
 }
 
 /// How to start a [`Server`]: see [`Server::builder`].
@@ -56,8 +77,45 @@ pub enum ServerError {
 pub struct ServerBuilder<T> {
     transport: T,
     address: String,
+    place: Place,
     timing: Timing,
     snapshot_entries: u64,
+}
+
+/// Where a server keeps its data.
+#[derive(Debug)]
+enum Place {
+    Memory,
+    Directory(PathBuf),
+    /// In a directory below this one, named by the server's address.
+    Below(PathBuf),
+    Disk(Arc<dyn Disk>),
+}
+
+impl Place {
+    /// The disk, if it is not the memory. Blocks.
+    fn open(self, address: &str) -> Result<Option<Arc<dyn Disk>>, LogError> {
+        let directory = match self {
+            Self::Memory => return Ok(None),
+            Self::Disk(disk) => return Ok(Some(disk)),
+            Self::Directory(path) => path,
+            Self::Below(path) => path.join(directory_name(address)),
+        };
+        Ok(Some(Arc::new(Directory::open(directory)?)))
+    }
+}
+
+/// `127.0.0.1-9000` for `127.0.0.1:9000`, `__1-9000` for `[::1]:9000`.
+fn directory_name(address: &str) -> String {
+    let plain = |part: &str| -> String {
+        let part = part.trim_start_matches('[').trim_end_matches(']').chars();
+        let kept = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-');
+        part.map(|c| if kept(c) { c } else { '_' }).collect()
+    };
+    match address.rsplit_once(':') {
+        Some((host, port)) => format!("{}-{}", plain(host), plain(port)),
+        None => plain(address),
+    }
 }
 
 impl<T: Transport> ServerBuilder<T> {
@@ -76,21 +134,81 @@ impl<T: Transport> ServerBuilder<T> {
         self
     }
 
-    /// Starts the server in the tokio runtime of the caller; returns once it listens.
+    /// Keeps the server's data in the directory `path`, which is created if it is not there: the
+    /// server goes on from what is in it, and is a new one if it is empty. Without this or
+    /// [`ServerBuilder::data_root`] the data are in memory, and gone when the server stops.
+    ///
+    /// A directory belongs to one server at a time.
+    #[must_use]
+    pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.place = Place::Directory(path.into());
+        self
+    }
+
+    /// As [`ServerBuilder::data_dir`], in a directory below `path` that is named by the address
+    /// that was given and the port that the server listens at: `path/127.0.0.1-9000`. Characters
+    /// that do not suit a name become `_`.
+    #[must_use]
+    pub fn data_root(mut self, path: impl Into<PathBuf>) -> Self {
+        self.place = Place::Below(path.into());
+        self
+    }
+
+    /// As [`ServerBuilder::data_dir`], on a disk of another make.
+    #[must_use]
+    pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
+        self.place = Place::Disk(disk);
+        self
+    }
+
+    /// Starts the server in the tokio runtime of the caller; returns once it listens and has read
+    /// what it had. Requests that come earlier wait for that.
     ///
     /// # Errors
     ///
-    /// [`ServerError::Listen`] if the address cannot be had, [`ServerError::Timing`] if the timing
-    /// cannot work.
+    /// [`ServerError::Listen`] if the address cannot be had, [`ServerError::Data`] if the data
+    /// cannot be used, [`ServerError::Timing`] if the timing cannot work.
     pub async fn start(self) -> Result<Server<T>, ServerError> {
         if !self.timing.is_valid() {
             return Err(ServerError::Timing(self.timing));
         }
-        let id = ServerId(rand::random());
+        // The address comes first: whoever cannot have it leaves no directory behind.
+        let (ready, started) = watch::channel(None);
+        let handler = Arc::new(dispatch::Dispatch(started));
+        let listener = self.transport.listen(&self.address, handler).await;
+        let listener = listener.map_err(ServerError::Listen)?;
+        match self.go_on(listener.address()).await {
+            Ok(mut server) => {
+                server.listener = Some(listener);
+                let _ = ready.send(Some(Arc::clone(&server.shared)));
+                Ok(server)
+            }
+            Err(error) => {
+                drop(ready);
+                listener.close().await;
+                Err(ServerError::Data(error))
+            }
+        }
+    }
+
+    /// The server with what it had, if anything, and no listener.
+    async fn go_on(self, address: &str) -> Result<Server<T>, LogError> {
+        let Self { transport, address: asked, place, timing, snapshot_entries } = self;
+        // The host as it was given, which may be a name; the port as it was chosen.
+        let named = match (asked.rsplit_once(':'), address.rsplit_once(':')) {
+            (Some((host, _)), Some((_, port))) => format!("{host}:{port}"),
+            _ => asked,
+        };
+        let Data { server, map, storage, metadata, location } =
+            blocking(move || Data::open(place.open(&named)?)).await?;
+        let groups = storage.groups();
+        tracing::info!(%server, address, data = location, groups = groups.len(), "listening");
         let shared = Arc::new(Shared {
-            peers: Arc::new(Peers::new(id, self.transport.clone())),
-            settings: Settings { timing: self.timing, snapshot_entries: self.snapshot_entries },
-            storage: Storage::in_memory(),
+            peers: Arc::new(Peers::new(server, transport)),
+            settings: Settings { timing, snapshot_entries },
+            storage,
+            metadata,
+            failure: watch::Sender::new(None),
             stopped: AtomicBool::new(false),
             map: Mutex::default(),
             meta: RwLock::default(),
@@ -99,12 +217,55 @@ impl<T: Transport> ServerBuilder<T> {
             meta_changed: Notify::new(),
             governor: Mutex::default(),
         });
-        let handler = Arc::new(dispatch::Dispatch(Arc::clone(&shared)));
-        let listener = self.transport.listen(&self.address, handler).await;
-        let listener = listener.map_err(ServerError::Listen)?;
-        tracing::info!(server = %id, address = listener.address(), "listening");
-        let address = listener.address().to_owned();
-        Ok(Server { shared, address, listener: Some(listener) })
+        // From here on, dropping the server stops what has been started.
+        let watcher = tokio::spawn(Arc::clone(&shared).watch_storage());
+        let server = Server { shared, address: address.to_owned(), listener: None, watcher };
+        if let Some(map) = map {
+            server.shared.peers.addresses().update(&map.servers);
+            let cluster = map.cluster;
+            *server.shared.map() = Some(map);
+            try_join_all(groups.iter().map(|group| server.shared.start_again(cluster, *group)))
+                .await?;
+        }
+        Ok(server)
+    }
+}
+
+/// What a server has when it starts.
+struct Data {
+    server: ServerId,
+    map: Option<ClusterMap>,
+    storage: Storage,
+    metadata: Option<Metadata>,
+    /// Where it is, for messages.
+    location: String,
+}
+
+impl Data {
+    /// Reads what is on the disk, if there is one. Blocks.
+    fn open(disk: Option<Arc<dyn Disk>>) -> Result<Self, LogError> {
+        let new = ServerId(rand::random());
+        let Some(disk) = disk else {
+            let (storage, location) = (Storage::in_memory(), "memory".to_owned());
+            return Ok(Self { server: new, map: None, storage, metadata: None, location });
+        };
+        let location = disk.location();
+        let metadata = Metadata::new(Arc::clone(&disk));
+        let server = metadata.identity(new)?;
+        let map = metadata.map(server)?;
+        let storage = Storage::open(disk, LogOptions::default())?;
+        if map.is_none() && !storage.groups().is_empty() {
+            return Err(metadata.missing_map());
+        }
+        Ok(Self { server, map, storage, metadata: Some(metadata), location })
+    }
+}
+
+/// Runs `work`, which may block, on a thread of its own.
+async fn blocking<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 
@@ -115,8 +276,10 @@ impl<T: Transport> ServerBuilder<T> {
 pub struct Server<T: Transport> {
     shared: Arc<Shared<T>>,
     address: String,
-    /// Taken by [`Server::stop`].
+    /// None before it listens, and taken by [`Server::stop`].
     listener: Option<Listener>,
+    /// Waits for a failure of the storage.
+    watcher: JoinHandle<()>,
 }
 
 impl<T: Transport> fmt::Debug for Server<T> {
@@ -138,6 +301,7 @@ impl<T: Transport> Server<T> {
         ServerBuilder {
             transport,
             address: address.into(),
+            place: Place::Memory,
             timing: Timing::default(),
             snapshot_entries: SNAPSHOT_ENTRIES,
         }
@@ -153,9 +317,23 @@ impl<T: Transport> Server<T> {
         &self.address
     }
 
-    /// Hands what it leads to other servers, waiting half a second at most, then stops.
+    /// Resolves once the server cannot keep what it is told any more, with the reason; never, as long
+    /// as its disk works. It has stopped by itself then, and acknowledges nothing: drop it. What it
+    /// acknowledged before is on the disk, from which it can be started again once that works.
     ///
-    /// The logs are in memory, so its replicas are gone.
+    /// A [full](LogError::Full) disk is no failure: the server refuses writes until there is room.
+    pub async fn failed(&self) -> LogError {
+        let mut failure = self.shared.failure.subscribe();
+        let failed = failure.wait_for(Option::is_some).await.ok().and_then(|error| error.clone());
+        match failed {
+            Some(error) => error,
+            // The server has the sender.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Hands what it leads to other servers, waiting half a second at most, then stops. All that it
+    /// was told is on its disk by then; its directory is free for another opener a moment later.
     pub async fn stop(mut self) {
         let deadline = Instant::now() + HAND_OVER_TIME;
         let (meta, shards) = self.shared.groups();
@@ -167,6 +345,8 @@ impl<T: Transport> Server<T> {
         if let Some(listener) = self.listener.take() {
             listener.close().await;
         }
+        let storage = self.shared.storage.clone();
+        blocking(move || storage.close()).await;
     }
 }
 
@@ -174,6 +354,7 @@ impl<T: Transport> Drop for Server<T> {
     fn drop(&mut self) {
         // The groups' tasks would go on voting for as long as somebody answers them. What is being
         // started sees the mark and stops itself.
+        self.watcher.abort();
         let shared = Arc::clone(&self.shared);
         shared.stopped.store(true, Ordering::SeqCst);
         shared.stop_governor();
@@ -183,18 +364,25 @@ impl<T: Transport> Drop for Server<T> {
     }
 }
 
+/// Held while what the server keeps is changed: a group is started once, and for one cluster.
+type Hosting<'a> = tokio::sync::MutexGuard<'a, ()>;
+
 /// What the tasks of a server share.
 struct Shared<T> {
     peers: Arc<Peers<T>>,
     settings: Settings,
     storage: Storage,
+    /// None where the data are in memory.
+    metadata: Option<Metadata>,
+    /// Why the server cannot keep what it is told any more.
+    failure: watch::Sender<Option<LogError>>,
     /// Set once, when the server is stopped or dropped: nothing is started from then on.
     stopped: AtomicBool,
     /// The newest plan or map that this server was told; a blank server has none.
     map: Mutex<Option<ClusterMap>>,
     meta: RwLock<Option<Group<Meta>>>,
     shards: RwLock<BTreeMap<ShardId, Group<Shard>>>,
-    /// Held while a group is started, so that it is started once, and for one cluster.
+    /// See [`Hosting`].
     hosting: tokio::sync::Mutex<()>,
     /// Group 0 may have something to carry out.
     meta_changed: Notify,
@@ -223,19 +411,18 @@ impl<T: Transport> Shared<T> {
         (self.meta(), shards.values().cloned().collect())
     }
 
-    /// Takes over a newer map of the same cluster, or the first one. A founded cluster takes a
-    /// server from a plan of which it has done nothing yet.
-    fn adopt(&self, map: &ClusterMap) -> Result<(), Refusal> {
+    /// Takes over a newer map of the same cluster, or the first one, and keeps it. A founded cluster
+    /// takes a server from a plan of which it has done nothing yet.
+    async fn adopt(&self, map: &ClusterMap, _hosting: &Hosting<'_>) -> Result<(), Refusal> {
         if !map.is_planned() {
             return Err(Refusal::Malformed);
         }
         if !map.servers.contains_key(&self.id()) {
             return Err(Refusal::OtherServer);
         }
-        let mut known = self.map();
-        match &*known {
+        match &*self.map() {
             Some(known) if known.cluster != map.cluster => {
-                let superseded = known.epoch == 0 && map.epoch > 0 && self.meta().is_none();
+                let superseded = known.epoch == 0 && map.epoch > 0 && self.is_idle();
                 if !superseded {
                     return Err(Refusal::OtherCluster);
                 }
@@ -243,28 +430,44 @@ impl<T: Transport> Shared<T> {
             Some(known) if known.epoch >= map.epoch => return Ok(()),
             _ => {}
         }
-        *known = Some(map.clone());
+        self.keep_map(Some(map)).await?;
+        *self.map() = Some(map.clone());
         self.peers.addresses().update(&map.servers);
         Ok(())
     }
 
-    /// Lets the cluster of `plan` have this server, if no other has it.
-    async fn claim(&self, plan: &ClusterMap) -> Result<(), Refusal> {
-        let _not_while_hosting = self.hosting.lock().await;
-        self.adopt(plan)
+    /// Whether no group was ever begun.
+    fn is_idle(&self) -> bool {
+        self.storage.groups().is_empty()
+    }
+
+    /// Writes the map to the disk, or removes the one that is there.
+    async fn keep_map(&self, map: Option<&ClusterMap>) -> Result<(), Refusal> {
+        let Some(metadata) = self.metadata.clone() else { return Ok(()) };
+        let map = map.cloned();
+        let kept = blocking(move || metadata.set_map(map.as_ref())).await;
+        kept.map_err(|error| self.cannot_keep(error))
+    }
+
+    /// Lets the cluster of `map` have this server, if no other has it, or takes over a newer map.
+    async fn claim(&self, map: &ClusterMap) -> Result<(), Refusal> {
+        let hosting = self.hosting.lock().await;
+        self.adopt(map, &hosting).await
     }
 
     /// Forgets the plan of `cluster`, unless something was done of it.
-    async fn release(&self, cluster: ClusterId) {
-        let _not_while_hosting = self.hosting.lock().await;
-        let mut known = self.map();
-        let idle = known.as_ref().is_some_and(|map| map.cluster == cluster && map.epoch == 0);
-        if idle && self.meta().is_none() {
-            *known = None;
+    async fn release(&self, cluster: ClusterId) -> Result<(), Refusal> {
+        let _hosting = self.hosting.lock().await;
+        let planned = |map: &ClusterMap| map.cluster == cluster && map.epoch == 0;
+        if self.map().as_ref().is_some_and(planned) && self.is_idle() {
+            self.keep_map(None).await?;
+            *self.map() = None;
         }
+        Ok(())
     }
 
-    /// Holds a replica of `group`, and begins its log if `initialize`.
+    /// Holds a replica of `group`, and begins its log if `initialize`; that of a shard has begun on a
+    /// majority when this returns.
     async fn host(
         self: &Arc<Self>,
         map: &ClusterMap,
@@ -274,8 +477,8 @@ impl<T: Transport> Shared<T> {
         if !map.voters(group).contains(&self.id()) {
             return Err(Refusal::OtherServer);
         }
-        let _one_at_a_time = self.hosting.lock().await;
-        self.adopt(map)?;
+        let hosting = self.hosting.lock().await;
+        self.adopt(map, &hosting).await?;
         let voters = map.voters(group);
         let begun = match group.shard() {
             None => {
@@ -290,17 +493,49 @@ impl<T: Transport> Shared<T> {
                     Some(replica) => replica,
                     None => self.start_shard(map.cluster, shard).await?,
                 };
-                if initialize { replica.initialize(voters).await } else { Ok(()) }
+                if initialize {
+                    let initialized = replica.initialize(voters).await;
+                    drop(hosting);
+                    match initialized {
+                        Ok(()) => replica.begun(Instant::now() + BEGIN_TIME).await,
+                        error => error,
+                    }
+                } else {
+                    Ok(())
+                }
             }
         };
         begun.map_err(|_| Refusal::Stopping)
     }
 
+    /// Starts a group that this server held when it stopped.
+    async fn start_again(
+        self: &Arc<Self>,
+        cluster: ClusterId,
+        id: GroupId,
+    ) -> Result<(), LogError> {
+        let started = match id.shard() {
+            None => self.run_meta(cluster).await.map(drop),
+            Some(shard) => self.run_shard(cluster, shard).await.map(drop),
+        };
+        match started {
+            Err(GroupError::Log(error)) => Err(error),
+            // The log works, so whatever else is wrong shows in what the group is asked.
+            _ => Ok(()),
+        }
+    }
+
     async fn start_meta(self: &Arc<Self>, cluster: ClusterId) -> Result<Group<Meta>, Refusal> {
-        let group = self.start_group(cluster, GroupId::META).await?;
+        self.create(GroupId::META).await?;
+        let group = self.run_meta(cluster).await.map_err(|error| self.not_started(error))?;
+        self.unless_stopped(group).await
+    }
+
+    async fn run_meta(self: &Arc<Self>, cluster: ClusterId) -> Result<Group<Meta>, GroupError> {
+        let group: Group<Meta> = self.start_group(cluster, GroupId::META).await?;
         *self.meta.write().unwrap_or_else(PoisonError::into_inner) = Some(group.clone());
         self.start_governor(group.clone());
-        self.unless_stopped(group).await
+        Ok(group)
     }
 
     fn start_governor(self: &Arc<Self>, group: Group<Meta>) {
@@ -313,20 +548,78 @@ impl<T: Transport> Shared<T> {
         cluster: ClusterId,
         shard: ShardId,
     ) -> Result<Group<Shard>, Refusal> {
-        let group = self.start_group(cluster, shard.into()).await?;
+        self.create(shard.into()).await?;
+        let group =
+            self.run_shard(cluster, shard).await.map_err(|error| self.not_started(error))?;
+        self.unless_stopped(group).await
+    }
+
+    async fn run_shard(
+        &self,
+        cluster: ClusterId,
+        shard: ShardId,
+    ) -> Result<Group<Shard>, GroupError> {
+        let group: Group<Shard> = self.start_group(cluster, shard.into()).await?;
         let shards = self.shards.write();
         shards.unwrap_or_else(PoisonError::into_inner).insert(shard, group.clone());
-        self.unless_stopped(group).await
+        Ok(group)
+    }
+
+    /// Notes on the disk that the group is held, before anybody is told so.
+    async fn create(&self, id: GroupId) -> Result<(), Refusal> {
+        self.storage.create_group(id).await.map_err(|error| self.cannot_keep(error))
     }
 
     async fn start_group<S: StateMachine>(
         &self,
         cluster: ClusterId,
         id: GroupId,
-    ) -> Result<Group<S>, Refusal> {
-        let (peers, storage) = (Arc::clone(&self.peers), &self.storage);
-        let group = Group::start(id, cluster, peers, self.settings, storage).await;
-        group.map_err(|_| Refusal::Stopping)
+    ) -> Result<Group<S>, GroupError> {
+        let peers = Arc::clone(&self.peers);
+        Group::start(id, cluster, peers, self.settings, &self.storage).await
+    }
+
+    fn not_started(&self, error: GroupError) -> Refusal {
+        match error {
+            GroupError::Log(error) => self.cannot_keep(error),
+            GroupError::NotLeader(_) | GroupError::Unknown | GroupError::Stopped => {
+                Refusal::Stopping
+            }
+        }
+    }
+
+    /// The answer to whoever wanted something kept. Unless the disk is merely full, the server stops.
+    fn cannot_keep(&self, error: LogError) -> Refusal {
+        if let LogError::Full { .. } = error {
+            tracing::warn!(%error, "refused what there is no room for");
+            return Refusal::DiskFull;
+        }
+        self.fail(error);
+        Refusal::Stopping
+    }
+
+    /// Notes the first failure; whoever waits for it stops the server.
+    fn fail(&self, error: LogError) {
+        self.failure.send_if_modified(|failure| {
+            let first = failure.is_none();
+            if first {
+                *failure = Some(error);
+            }
+            first
+        });
+    }
+
+    /// Waits for a failure of the storage, then stops everything: a server that cannot keep what it
+    /// is told must not lead, vote or acknowledge.
+    async fn watch_storage(self: Arc<Self>) {
+        let mut failure = self.failure.subscribe();
+        tokio::select! {
+            error = self.storage.failed() => self.fail(error),
+            _ = failure.wait_for(Option::is_some) => {}
+        }
+        tracing::error!(server = %self.id(), "the storage failed");
+        // Not here: this task may be ended, and a group must not be stopped by half.
+        tokio::spawn(async move { self.stop_groups().await });
     }
 
     /// The group, which is among the server's by now, or a refusal: whoever stopped the server

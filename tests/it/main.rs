@@ -10,7 +10,11 @@ mod faults;
 mod file_system;
 mod grammar;
 mod layers;
+#[cfg(feature = "cluster")]
+mod power;
 #[cfg(all(feature = "cluster", feature = "generator"))]
 mod programs;
+#[cfg(feature = "cluster")]
+mod restarts;
 #[cfg(feature = "cluster")]
 mod transport;

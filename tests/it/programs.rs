@@ -6,6 +6,7 @@ use std::path::Path;
 
 use process::{Dir, Process, Run, kill};
 
+mod durable;
 mod process;
 
 const WELCOME: &str = "\
@@ -21,9 +22,7 @@ const NO_DELETE: &str =
 /// Three servers, named in `servers.txt`.
 fn three_servers(dir: &Dir) -> Vec<Process> {
     let servers: Vec<_> = (0..3).map(|_| dir.server("")).collect();
-    let lines: Vec<_> =
-        servers.iter().map(|server| format!("127.0.0.1 {}\n", server.port)).collect();
-    dir.write("servers.txt", &lines.concat());
+    dir.write_servers(&servers);
     servers
 }
 

@@ -98,6 +98,13 @@ pub enum ConnectError {
         /// Why.
         source: Refusal,
     },
+    /// The servers belong to a cluster that was founded, and so many of its servers are down that
+    /// nobody leads it. Start them.
+    #[error("too few of the {servers} servers of the cluster are up to agree on its state")]
+    NoMajority {
+        /// How many servers the cluster has.
+        servers: usize,
+    },
     /// Founding the cluster took too long: too many of its servers have failed meanwhile.
     #[error("the cluster was not founded in time")]
     NotFounded,
@@ -184,12 +191,15 @@ impl<T: Transport> BrokerBuilder<T> {
         let known = |identity: &Identity| map.servers.contains_key(&identity.server);
         let strangers = identities.iter().filter(|(_, identity)| !known(identity));
         let newcomers = strangers.map(|(address, _)| address.clone()).collect();
+        let here = |server| identities.iter().any(|(_, identity)| identity.server == server);
+        let absent = map.servers.iter().filter(|(server, _)| !here(**server));
+        let absent = absent.map(|(_, address)| address.clone()).collect();
         let client = ClientId(rand::random());
         let shards = (0..u32::try_from(map.shards.len()).unwrap_or(u32::MAX)).map(ShardId);
         let routes = Arc::new(Routes::new(self.transport, map));
         let lanes = shards.map(|shard| Lane::new(&routes, shard)).collect();
         let deadline = self.deadline;
-        let inner = Inner { routes, lanes, client, deadline, unreached, newcomers };
+        let inner = Inner { routes, lanes, client, deadline, unreached, newcomers, absent };
         Ok(Broker { inner: Arc::new(inner) })
     }
 
@@ -230,7 +240,10 @@ impl<T: Transport> BrokerBuilder<T> {
                 }
             }
             if Instant::now() >= deadline {
-                return Err(ConnectError::NotFounded);
+                return Err(match plan.epoch {
+                    0 => ConnectError::NotFounded,
+                    _ => ConnectError::NoMajority { servers: plan.servers.len() },
+                });
             }
             tokio::time::sleep(PAUSE).await;
         }

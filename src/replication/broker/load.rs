@@ -10,7 +10,8 @@
 //! | this file was loaded | nothing is done: what was changed since stays as it is |
 //! | has other data | only absent keys are put |
 //!
-//! [`LoadMode::Reload`] puts every line whatever there is.
+//! [`LoadMode::Reload`] puts every line whatever there is. [`Broker::clear`] makes the cluster one
+//! that has no record and no file.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -39,7 +40,7 @@ pub const LINE_BYTES_MAX: usize = 8 << 20;
 
 /// How long one record may take: longer than a command at the prompt, so that an election does not
 /// end a load.
-const RECORD_TIME: Duration = Duration::from_secs(30);
+pub(super) const RECORD_TIME: Duration = Duration::from_secs(30);
 
 /// Records under way at a time, and bytes of their lines.
 const WINDOW: usize = 4096;
@@ -270,6 +271,14 @@ impl<T: Transport> Broker<T> {
     }
 
     async fn note(&self, command: &MetaCommand) -> Result<MetaReply, LoadError> {
+        self.change_meta(command).await.map_err(|source| LoadError::Note { source })
+    }
+
+    /// Has group 0 carry out the command, which may be told twice.
+    pub(super) async fn change_meta(
+        &self,
+        command: &MetaCommand,
+    ) -> Result<MetaReply, BrokerError> {
         let request = Request::Meta(Bytes(message::encode(command)));
         let deadline = Instant::now() + RECORD_TIME;
         let routes = &self.inner.routes;
@@ -277,10 +286,9 @@ impl<T: Transport> Broker<T> {
         let reply = match response {
             Ok(Response::Written(Bytes(reply))) => message::decode(&reply).ok(),
             Ok(_) => None,
-            // What it tells may be told twice.
-            Err(error) => return Err(LoadError::Note { source: error.for_read(GroupId::META) }),
+            Err(error) => return Err(error.for_read(GroupId::META)),
         };
-        reply.ok_or(LoadError::Note { source: BrokerError::Stopped })
+        reply.ok_or(BrokerError::Stopped)
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Shared;
@@ -28,17 +29,23 @@ const PROPOSAL_BYTES_MAX: usize = COMMAND_BYTES_MAX + (2 << 20);
 /// Bytes of answers after which a response goes without the rest; the broker asks again for them.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
-/// What the transport calls: the server behind a frame.
-pub(super) struct Dispatch<T: Transport>(pub(super) Arc<Shared<T>>);
+/// What the transport calls: the server behind a frame, once it has read what it had.
+pub(super) struct Dispatch<T: Transport>(pub(super) watch::Receiver<Option<Arc<Shared<T>>>>);
 
 impl<T: Transport> Handler for Dispatch<T> {
     fn handle(&self, peer: &str, request: Frame) -> BoxFuture<'static, Frame> {
-        let shared = Arc::clone(&self.0);
+        let mut started = self.0.clone();
         let peer = peer.to_owned();
         Box::pin(async move {
-            let response = match message::decode::<Request>(&request) {
-                Ok(request) => shared.answer(&peer, request).await,
-                Err(error) => {
+            let shared = match started.wait_for(Option::is_some).await {
+                Ok(shared) => shared.clone(),
+                Err(_) => None,
+            };
+            let response = match (shared, message::decode::<Request>(&request)) {
+                (Some(shared), Ok(request)) => shared.answer(&peer, request).await,
+                // It did not start.
+                (None, _) => Response::Refused(Refusal::Stopping),
+                (_, Err(error)) => {
                     tracing::warn!(%peer, %error, "refused a request");
                     Response::Refused(Refusal::Malformed)
                 }
@@ -67,18 +74,15 @@ impl<T: Transport> Shared<T> {
             }
             Request::Host { map, group, initialize } => {
                 let shared = Arc::clone(self);
-                to_the_end(async move {
-                    let hosted = shared.host(&map, group, initialize).await;
-                    hosted.map_or_else(Response::Refused, |()| Response::Done)
-                })
-                .await
+                to_the_end(async move { done(shared.host(&map, group, initialize).await) }).await
             }
             Request::Claim(plan) => {
-                self.claim(&plan).await.map_or_else(Response::Refused, |()| Response::Done)
+                let shared = Arc::clone(self);
+                to_the_end(async move { done(shared.claim(&plan).await) }).await
             }
             Request::Release(cluster) => {
-                self.release(cluster).await;
-                Response::Done
+                let shared = Arc::clone(self);
+                to_the_end(async move { done(shared.release(cluster).await) }).await
             }
             Request::Write { shard, batch } => self.write(peer, shard, batch).await,
             Request::Read { shard, freshness, reads } => {
@@ -109,7 +113,7 @@ impl<T: Transport> Shared<T> {
             Ok(batch) if batch.commands.iter().all(is_write) => log_writes(peer, &batch.commands),
             Ok(_) | Err(_) => return Response::Refused(Refusal::Malformed),
         }
-        propose(&group, batch).await
+        self.propose(&group, batch).await
     }
 
     pub(super) async fn change_meta(&self, command: Bytes) -> Response {
@@ -117,9 +121,24 @@ impl<T: Transport> Shared<T> {
         if message::decode::<MetaCommand>(&command.0).is_err() {
             return Response::Refused(Refusal::Malformed);
         }
-        let response = propose(&group, command).await;
+        let response = self.propose(&group, command).await;
         self.meta_changed.notify_one();
         response
+    }
+
+    async fn propose<S: StateMachine>(&self, group: &Group<S>, payload: Bytes) -> Response {
+        // What is in the log has to fit into a frame to the other replicas.
+        if payload.0.len() > PROPOSAL_BYTES_MAX {
+            return Response::Refused(Refusal::Malformed);
+        }
+        // An entry for which there is no room would wait for it, and its proposer for the entry.
+        if group.leader() == Some(self.id()) && !self.storage.has_room(payload.0.len()) {
+            return Response::Refused(Refusal::DiskFull);
+        }
+        match group.propose(payload.0, Instant::now() + GROUP_TIME).await {
+            Ok(response) => Response::Written(Bytes(response)),
+            Err(error) => refused_by_group(&error),
+        }
     }
 
     async fn read(
@@ -160,8 +179,13 @@ impl<T: Transport> Shared<T> {
     }
 }
 
-/// Runs `work` in a task of its own: a request's future is dropped with its connection, and a
-/// replica that was started and then forgotten would be a second voter in this server's name.
+fn done(outcome: Result<(), Refusal>) -> Response {
+    outcome.map_or_else(Response::Refused, |()| Response::Done)
+}
+
+/// Runs `work` in a task of its own: a request's future is dropped with its connection. A replica
+/// that was started and then forgotten would be a second voter in this server's name, and a map
+/// that is on the disk and not in memory comes back with the next start.
 async fn to_the_end(work: impl Future<Output = Response> + Send + 'static) -> Response {
     tokio::spawn(work).await.unwrap_or(Response::Refused(Refusal::Stopping))
 }
@@ -171,17 +195,6 @@ fn is_write(command: &Command) -> bool {
     match command {
         Command::Put { .. } | Command::Delete { .. } => true,
         Command::Get { .. } | Command::Query { .. } => false,
-    }
-}
-
-async fn propose<S: StateMachine>(group: &Group<S>, payload: Bytes) -> Response {
-    // What is in the log has to fit into a frame to the other replicas.
-    if payload.0.len() > PROPOSAL_BYTES_MAX {
-        return Response::Refused(Refusal::Malformed);
-    }
-    match group.propose(payload.0, Instant::now() + GROUP_TIME).await {
-        Ok(response) => Response::Written(Bytes(response)),
-        Err(error) => refused_by_group(&error),
     }
 }
 

@@ -50,7 +50,7 @@ impl<T: Transport> Shared<T> {
         if agreed < ClusterMap::majority(voters) {
             let release = Request::Release(plan.cluster);
             join_all(others.iter().map(|other| self.ask(*other, &release))).await;
-            self.release(plan.cluster).await;
+            let _ = self.release(plan.cluster).await;
             return Err(Response::Refused(Refusal::NotFounded));
         }
         self.host(&plan, GroupId::META, false).await.map_err(Response::Refused)?;
@@ -168,7 +168,7 @@ async fn settle<T: Transport>(
         return false;
     }
     let Some(map) = meta.applied().state().map.clone() else { return false };
-    if shared.adopt(&map).is_err() {
+    if shared.claim(&map).await.is_err() {
         return false;
     }
     let missing: Vec<(GroupId, ServerId)> = map

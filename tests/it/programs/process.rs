@@ -62,6 +62,20 @@ impl Dir {
         server
     }
 
+    /// Starts a server on a port that one had before.
+    pub(super) fn server_at(&self, port: u16, args: &str) -> Process {
+        let mut server = self.start("kvServer", &format!("-a 127.0.0.1 -p {port} {args}"));
+        server.until(&format!("Binding the Port: ('127.0.0.1', {port})\n"));
+        server.port = port;
+        server
+    }
+
+    /// Names the servers in `servers.txt`.
+    pub(super) fn write_servers(&self, servers: &[Process]) {
+        let lines = servers.iter().map(|server| format!("127.0.0.1 {}\n", server.port));
+        self.write("servers.txt", &lines.collect::<String>());
+    }
+
     /// Runs a program to its end, with this on its standard input.
     pub(super) fn run(&self, name: &str, args: &str, input: &str) -> Run {
         self.start(name, args).finish(input)

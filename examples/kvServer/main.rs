@@ -3,14 +3,20 @@
 use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 use std::net::Ipv6Addr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::{env, iter};
 
 use clap::{ArgAction, Parser};
 use tokio::runtime;
 use tracing_subscriber::EnvFilter;
+use triekv::log::LogError;
 use triekv::replication::ServerError;
 use triekv::{Server, TcpTransport};
+
+use signals::{Signals, TERMINATED};
+
+mod signals;
 
 const HELP: &str = "\
 Example, three servers on one machine:
@@ -22,15 +28,28 @@ Then write the three into a server file, and start kvBroker, which makes a clust
 Whoever reaches the port can read and write every record: there are no passwords and nothing is
 encrypted. Use a loopback address, or one of a private network.
 
-Records are kept in memory only: a server that is started anew is empty.
+Records are kept on disk, in kvdata/ADDR-PORT below the working directory unless -d names another
+directory. A server that is started again in its directory goes on from there; in an empty one it is
+a new server, which has no records and no part in a cluster. After damage it does not start: move
+the directory away and start it anew. --in-memory keeps nothing on disk.
 
 The log goes to standard error; RUST_LOG, if set, chooses what it tells (info,triekv=debug).
 
 SIGTERM and Ctrl-C stop the server cleanly: it hands over to the other servers first, within half
 a second. A second signal ends it at once.
 
-Exit status: 0 at SIGTERM; 130 at Ctrl-C; 1 when it cannot listen; 2 when an option is missing or
-wrong; 143 at a SIGTERM that did not wait.";
+When the disk is full, writes are refused until there is room again, and reads go on.
+
+Exit status: 0 at SIGTERM; 130 at Ctrl-C; 1 when it cannot listen or its data cannot be read or
+written; 2 when an option is missing or wrong; 143 at a SIGTERM that did not wait.";
+
+/// Where each server has its directory, by address, if `-d` names none.
+const DATA_ROOT: &str = "kvdata";
+
+const DAMAGED: &str = "\
+The server cannot go on from a part of its data: it would vote as if it had never seen the rest.
+Move the directory away and start the server again: it is a new, empty one then, and the other
+servers of the cluster have what they had.";
 
 /// Keeps records for brokers, together with other servers
 #[derive(Parser)]
@@ -42,6 +61,12 @@ struct Options {
     /// Port to listen at; 0 lets the system choose one
     #[arg(short, long)]
     port: u16,
+    /// Directory of the server's data, created if need be [default: kvdata/ADDR-PORT]
+    #[arg(short, long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Keep nothing on disk: the records are gone when the server stops
+    #[arg(long, conflicts_with = "data_dir")]
+    in_memory: bool,
     /// Log each request; twice: also what the consensus under it tells
     #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
@@ -57,6 +82,9 @@ fn main() -> ExitCode {
         let causes = iter::successors(Some(&*error), |&error| error.source());
         let causes: Vec<String> = causes.map(ToString::to_string).collect();
         let _ = writeln!(io::stderr(), "[Error] {}", causes.join(": "));
+        if let Some(LogError::Corrupt { .. }) = error.downcast_ref() {
+            let _ = writeln!(io::stderr(), "{DAMAGED}");
+        }
         ExitCode::FAILURE
     })
 }
@@ -79,70 +107,36 @@ fn start_log(options: &Options) {
 
 /// Runs the server, in one lane, until a signal comes.
 fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
-    let Options { ip_address: address, port, .. } = options;
+    let Options { ip_address: address, port, data_dir, in_memory, .. } = options;
     let listen_at = match address.parse::<Ipv6Addr>() {
         Ok(_) => format!("[{address}]:{port}"),
         Err(_) => format!("{address}:{port}"),
     };
     runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let mut signals = Signals::new()?;
-        let server = match Server::builder(TcpTransport::default(), listen_at).start().await {
-            // The transport's error names the address.
+        let server = Server::builder(TcpTransport::default(), listen_at);
+        let server = match data_dir {
+            _ if *in_memory => server,
+            Some(data_dir) => server.data_dir(data_dir),
+            None => server.data_root(DATA_ROOT),
+        };
+        let server = match server.start().await {
+            // These name the address or the file.
             Err(ServerError::Listen(error)) => return Err(error.into()),
+            Err(ServerError::Data(error)) => return Err(error.into()),
             server => server?,
         };
         let port = server.address().rsplit(':').next().unwrap_or_default();
         // Nobody has to read it.
         let _ = writeln!(io::stdout(), "Binding the Port: ('{address}', {port})");
-        let first = signals.next().await;
+        let first = tokio::select! {
+            signal = signals.next() => signal,
+            error = server.failed() => return Err(error.into()),
+        };
         let status = tokio::select! {
             () = server.stop() => if first == TERMINATED { 0 } else { first },
             second = signals.next() => second,
         };
         Ok(ExitCode::from(status))
     })
-}
-
-// The exit statuses that shells give to the two signals.
-const TERMINATED: u8 = 143;
-const INTERRUPTED: u8 = 130;
-
-#[cfg(unix)]
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-#[cfg(unix)]
-impl Signals {
-    fn new() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let terminate = signal(SignalKind::terminate())?;
-        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) -> u8 {
-        tokio::select! {
-            _ = self.terminate.recv() => TERMINATED,
-            _ = self.interrupt.recv() => INTERRUPTED,
-        }
-    }
-}
-
-/// Ctrl-C is all that there is elsewhere.
-#[cfg(not(unix))]
-struct Signals;
-
-#[cfg(not(unix))]
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self)
-    }
-
-    async fn next(&mut self) -> u8 {
-        match tokio::signal::ctrl_c().await {
-            Ok(()) => INTERRUPTED,
-            Err(_) => std::future::pending().await,
-        }
-    }
 }

@@ -1,0 +1,183 @@
+//! What a server's disk has besides its log: who the server is, and the newest plan or map that it
+//! was told.
+//!
+//! Each is a small file, written whole: under a temporary name, synced, renamed. So after a crash
+//! there is the old one or the new one.
+//!
+//! | offset | bytes | |
+//! |-------:|------:|-|
+//! | 0 | n | the [encoding](message::encode) of the server's id (file `identity`) or of the map (file `map`) |
+//! | n | 4 | CRC-32C of those bytes, little-endian |
+//!
+//! A disk without an identity is a blank server's, and gets a new one: a server that lost what it
+//! voted for must not come back under the id that it voted with. For the same reason a disk that has
+//! a log and no identity is damaged.
+
+use std::io;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::log::{Damage, Disk, LogError};
+use crate::replication::ServerId;
+use crate::replication::message::{self, DecodeError};
+use crate::replication::meta::ClusterMap;
+use crate::transport::FRAME_BYTES_MAX;
+
+const IDENTITY: &str = "identity";
+const MAP: &str = "map";
+
+/// Ends the names of files that are not whole yet.
+const TEMPORARY: &str = ".new";
+
+const CHECKSUM_BYTES: usize = 4;
+
+/// The longest file: what is in it came in a frame.
+const FILE_BYTES_MAX: u64 = FRAME_BYTES_MAX as u64 + CHECKSUM_BYTES as u64;
+
+/// The small files of a server; clones share the disk.
+#[derive(Debug, Clone)]
+pub(super) struct Metadata {
+    disk: Arc<dyn Disk>,
+}
+
+impl Metadata {
+    pub(super) fn new(disk: Arc<dyn Disk>) -> Self {
+        Self { disk }
+    }
+
+    /// The id of the server that the disk belongs to; a blank disk is given `new`, which is durable
+    /// when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`] if the disk cannot be read or written, or has a log and no identity.
+    pub(super) fn identity(&self, new: ServerId) -> Result<ServerId, LogError> {
+        if let Some(identity) = self.read(IDENTITY)? {
+            return Ok(identity);
+        }
+        let names = self.disk.list().map_err(|error| self.failed("list", "", error))?;
+        let is_ours = |name: &String| {
+            let extension = name.rsplit_once('.').map(|(_, extension)| extension);
+            name == MAP || matches!(extension, Some("log" | "snapshot"))
+        };
+        if names.iter().any(is_ours) {
+            return Err(self.missing(IDENTITY));
+        }
+        self.write(IDENTITY, &new)?;
+        Ok(new)
+    }
+
+    /// The plan or map that `server` was told last; none on the disk of a blank one.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`] if it cannot be read, is damaged, or knows no such server.
+    pub(super) fn map(&self, server: ServerId) -> Result<Option<ClusterMap>, LogError> {
+        let map: Option<ClusterMap> = self.read(MAP)?;
+        match &map {
+            Some(map) if !map.is_planned() || !map.servers.contains_key(&server) => {
+                Err(self.damaged(MAP, 0, Damage::Malformed))
+            }
+            _ => Ok(map),
+        }
+    }
+
+    /// Saves `map`, or removes the one that is there; durable when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`]. After [`LogError::Full`] all is as before; else which of the two is there is
+    /// known once the disk is read again.
+    pub(super) fn set_map(&self, map: Option<&ClusterMap>) -> Result<(), LogError> {
+        if let Some(map) = map {
+            return self.write(MAP, map);
+        }
+        match self.disk.remove(MAP) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(self.failed("remove", MAP, error))
+            }
+            _ => self.disk.sync_names().map_err(|error| self.failed("sync", "", error)),
+        }
+    }
+
+    /// What is wrong with a disk that has groups and no map.
+    pub(super) fn missing_map(&self) -> LogError {
+        self.missing(MAP)
+    }
+
+    fn write(&self, name: &str, content: &impl Serialize) -> Result<(), LogError> {
+        let mut bytes = message::encode(content);
+        let checksum = crc32c::crc32c(&bytes);
+        bytes.extend_from_slice(&checksum.to_le_bytes());
+        let temporary = format!("{name}{TEMPORARY}");
+        let fail = |operation| {
+            let temporary = temporary.as_str();
+            move |error| self.failed(operation, temporary, error)
+        };
+        let file = self.disk.create(&temporary).map_err(fail("create"))?;
+        file.write_at(&bytes, 0).map_err(fail("write"))?;
+        file.sync().map_err(fail("sync"))?;
+        self.disk.rename(&temporary, name).map_err(fail("rename"))?;
+        self.disk.sync_names().map_err(|error| self.failed("sync", "", error))
+    }
+
+    /// The content of a file, if it is there.
+    fn read<C: DeserializeOwned>(&self, name: &str) -> Result<Option<C>, LogError> {
+        let file = match self.disk.open(name) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(self.failed("open", name, error)),
+        };
+        let fail = |error| self.failed("read", name, error);
+        let size = file.size().map_err(fail)?;
+        if size > FILE_BYTES_MAX {
+            return Err(self.damaged(name, FILE_BYTES_MAX, Damage::Malformed));
+        }
+        let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
+        file.read_at(&mut bytes, 0).map_err(fail)?;
+        let Some((content, checksum)) = bytes.split_last_chunk::<CHECKSUM_BYTES>() else {
+            return Err(self.damaged(name, size, Damage::Truncated));
+        };
+        if crc32c::crc32c(content) != u32::from_le_bytes(*checksum) {
+            return Err(self.damaged(name, 0, Damage::Checksum));
+        }
+        match message::decode(content) {
+            Ok(content) => Ok(Some(content)),
+            Err(DecodeError::Version { found, expected }) => Err(LogError::Version {
+                file: self.path(name),
+                found: found.into(),
+                expected: expected.into(),
+            }),
+            Err(
+                DecodeError::Empty
+                | DecodeError::Malformed { .. }
+                | DecodeError::Inconsistent
+                | DecodeError::TrailingBytes { .. },
+            ) => Err(self.damaged(name, 0, Damage::Malformed)),
+        }
+    }
+
+    fn path(&self, name: &str) -> String {
+        let location = self.disk.location();
+        if name.is_empty() { location } else { format!("{location}/{name}") }
+    }
+
+    fn missing(&self, name: &str) -> LogError {
+        self.damaged(name, 0, Damage::Missing)
+    }
+
+    fn damaged(&self, name: &str, offset: u64, damage: Damage) -> LogError {
+        LogError::Corrupt { file: self.path(name), offset, damage }
+    }
+
+    fn failed(&self, operation: &'static str, name: &str, error: io::Error) -> LogError {
+        let file = self.path(name);
+        // What a failed sync leaves behind is not known, whatever the reason.
+        if operation == "sync" {
+            return LogError::Io { operation, file, source: Arc::new(error) };
+        }
+        LogError::io(operation, file, error)
+    }
+}
