@@ -299,3 +299,46 @@ fn a_segment_without_its_seal_is_noticed_once_the_next_one_was_used() {
     disk.write(&segment::name(1), &bytes);
     assert!(matches!(open(&disk), Err(LogError::Corrupt { .. })));
 }
+
+#[test]
+fn what_an_opening_has_read_is_on_disk_even_if_nothing_is_written_after_it() {
+    for failing in 2..40 {
+        let disk = MemoryDisk::new();
+        disk.fail(Fault::Sync { operation: failing });
+        let mut index = 0;
+        if let Ok(mut recovered) = open(&disk) {
+            while commit(&mut recovered, |b| b.append(1, index, &[1; 900])).is_ok() {
+                index += 1;
+            }
+        }
+        disk.kill();
+        let read = open(&disk).unwrap().indices(1);
+        disk.power_cut(0);
+        assert_eq!(open(&disk).unwrap().indices(1), read, "sync {failing} failed");
+    }
+}
+
+#[test]
+fn a_segment_that_begins_with_another_state_than_it_follows_is_noticed() {
+    let disk = MemoryDisk::new();
+    let mut recovered = open(&disk).unwrap();
+    commit(&mut recovered, |b| b.append(1, 0, b"a")).unwrap();
+    let (log, follows) = (recovered.reader().log, end(&recovered));
+    drop(recovered);
+    let place = frame::Place { log, segment: 2 };
+    for next in 0..3 {
+        let state = record::GroupState { first: 0, registers: [const { None }; REGISTERS] };
+        let mut bytes = vec![0; frame::HEADER_BYTES];
+        record::write(&mut bytes, Kind::Follows, 0, follows, &[]);
+        record::write(&mut bytes, Kind::State, 1, next, &postcard::to_stdvec(&state).unwrap());
+        frame::seal(place, 0, &mut bytes);
+        let mut marked = Vec::new();
+        sector::mark(0, &bytes, &mut marked);
+        disk.write(&segment::name(2), &[&segment::header(place)[..], &marked].concat());
+        match open(&disk) {
+            Ok(recovered) => assert_eq!((next, recovered.indices(1)), (1, 0..1)),
+            Err(LogError::Corrupt { damage: Damage::Missing, .. }) => assert_ne!(next, 1),
+            Err(other) => panic!("{next}: {other:?}"),
+        }
+    }
+}
