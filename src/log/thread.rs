@@ -15,8 +15,8 @@ use super::writer::{self, BATCH_BYTES, Batch, Counters, LogStats, WhenFull, Writ
 /// How long a batch for which there is no room waits before it is tried again.
 const FULL_PAUSE: Duration = Duration::from_millis(100);
 
-/// The part of a sync's time that is waited for others to share the next one: a fourth.
-const PATIENCE: u32 = 4;
+/// The part of a sync's time that is waited for others to share the next one: a half.
+const PATIENCE: u32 = 2;
 
 /// The most that is waited: a sync may have taken long for a reason that does not come again.
 const PATIENCE_MAX: Duration = Duration::from_millis(10);
@@ -225,9 +225,13 @@ impl<C: Committer> Thread<C> {
                     let until = *patience_ends.get_or_insert_with(|| {
                         Instant::now() + (self.pace.sync / PATIENCE).min(PATIENCE_MAX)
                     });
-                    match self.messages.recv_deadline(until) {
-                        Ok(message) => Some(message),
-                        Err(_) => return false,
+                    // Not asleep: each of them would have to wake this thread.
+                    loop {
+                        match self.messages.try_recv() {
+                            Ok(message) => break Some(message),
+                            Err(_) if Instant::now() < until => thread::yield_now(),
+                            Err(_) => return false,
+                        }
                     }
                 }
                 Err(_) => return false,
