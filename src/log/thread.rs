@@ -95,8 +95,8 @@ impl<W: Send + 'static> Log<W> {
         self.0.counters.stats(&self.0.reader.contents())
     }
 
-    /// Whether records of `bytes` bytes can be written, as far as is known. If not, the disk is
-    /// asked again soon.
+    /// Whether records of `bytes` bytes can be written, as far as is known; nothing can be while a
+    /// batch [waits for room](WhenFull::Wait). If not, the disk is asked again soon.
     pub fn has_room(&self, bytes: usize) -> bool {
         let has_room = self.0.counters.has_room(bytes);
         // One question in the queue is enough.

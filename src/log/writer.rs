@@ -414,9 +414,11 @@ impl Writer {
             Ok(()) | Err(LogError::Stopped(_)) => {}
             Err(LogError::Full { .. }) => {
                 self.counters.full.store(true, Ordering::Relaxed);
-                // The caller tries again, or refuses it.
-                if self.options.when_full == WhenFull::Refuse {
-                    batch.refuse();
+                match self.options.when_full {
+                    WhenFull::Refuse => batch.refuse(),
+                    // It is tried again. What is left belongs to it: whatever else found room there
+                    // would wait behind it.
+                    WhenFull::Wait => self.counters.room.store(0, Ordering::Relaxed),
                 }
                 return outcome;
             }

@@ -10,8 +10,9 @@
 //! | n | 4 | CRC-32C of those bytes, little-endian |
 //!
 //! A disk without an identity is a blank server's, and gets a new one: a server that lost what it
-//! voted for must not come back under the id that it voted with. For the same reason a disk that has
-//! a log and no identity is damaged.
+//! voted for must not come back under the id that it voted with. For the same reason a disk is damaged
+//! that has a log and no identity, or a map and no log; and an identity that is alone was never told to
+//! anybody, since the log comes before the first answer, so that a new one takes its place.
 
 use std::io;
 use std::sync::Arc;
@@ -27,6 +28,9 @@ use crate::transport::FRAME_BYTES_MAX;
 
 const IDENTITY: &str = "identity";
 const MAP: &str = "map";
+
+/// For messages: the segments of the log.
+const LOG: &str = "*.log";
 
 /// Ends the names of files that are not whole yet.
 const TEMPORARY: &str = ".new";
@@ -52,21 +56,24 @@ impl Metadata {
     ///
     /// # Errors
     ///
-    /// [`LogError`] if the disk cannot be read or written, or has a log and no identity.
+    /// [`LogError`] if the disk cannot be read or written, or has only a part of what a server keeps.
     pub(super) fn identity(&self, new: ServerId) -> Result<ServerId, LogError> {
-        if let Some(identity) = self.read(IDENTITY)? {
-            return Ok(identity);
-        }
+        let identity = self.read(IDENTITY)?;
         let names = self.disk.list().map_err(|error| self.failed("list", "", error))?;
-        let is_ours = |name: &String| {
-            let extension = name.rsplit_once('.').map(|(_, extension)| extension);
-            name == MAP || matches!(extension, Some("log" | "snapshot"))
+        let has = |extension| {
+            let extension_of = |name: &String| Some(name.rsplit_once('.')?.1 == extension);
+            names.iter().any(|name| extension_of(name) == Some(true))
         };
-        if names.iter().any(is_ours) {
-            return Err(self.missing(IDENTITY));
+        let has_log = has("log");
+        match identity {
+            Some(identity) if has_log => Ok(identity),
+            _ if !has_log && !has("snapshot") && !names.iter().any(|name| name == MAP) => {
+                self.write(IDENTITY, &new)?;
+                Ok(new)
+            }
+            Some(_) => Err(self.missing(LOG)),
+            None => Err(self.missing(IDENTITY)),
         }
-        self.write(IDENTITY, &new)?;
-        Ok(new)
     }
 
     /// The plan or map that `server` was told last; none on the disk of a blank one.
