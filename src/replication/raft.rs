@@ -203,8 +203,24 @@ impl<S: StateMachine> Group<S> {
     /// # Errors
     ///
     /// [`GroupError::Log`] if what is stored cannot be read or contradicts itself,
-    /// [`GroupError::Stopped`] if openraft refuses to start.
+    /// [`GroupError::Stopped`] if openraft refuses to start, or a replica of the group runs on
+    /// `storage` already.
     pub(crate) async fn start<T: Transport>(
+        id: GroupId,
+        cluster: ClusterId,
+        peers: Arc<Peers<T>>,
+        settings: Settings,
+        storage: &Storage,
+    ) -> Result<Self, GroupError> {
+        if !storage.begin(id) {
+            tracing::error!(group = %id, "a second replica was to be started here");
+            return Err(GroupError::Stopped);
+        }
+        let started = Self::start_only(id, cluster, peers, settings, storage).await;
+        started.inspect_err(|_| storage.end(id))
+    }
+
+    async fn start_only<T: Transport>(
         id: GroupId,
         cluster: ClusterId,
         peers: Arc<Peers<T>>,
@@ -245,7 +261,23 @@ impl<S: StateMachine> Group<S> {
         tokio::spawn(group.clone().report_leaders());
         let keeper = tokio::spawn(keeper::keep(group.clone(), snapshot_entries));
         *group.keeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(keeper);
+        group.stand_if_nobody_leads().await;
         Ok(group)
+    }
+
+    /// Stands for election at once if the replica has a log: after a stop of the whole group nobody
+    /// leads, and there is no reason to wait. The pre-vote keeps a leader that there is.
+    async fn stand_if_nobody_leads(&self) {
+        let me = *self.raft.node_id();
+        let votes = {
+            let metrics = self.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            metrics.membership_config.membership().voter_ids().any(|voter| voter == me)
+        };
+        if votes {
+            // A replica that has stopped shows it in whatever it is asked next.
+            let _ = self.raft.trigger().elect(true).await;
+        }
     }
 
     /// Begins the group's log with these voters, unless it has begun. The same voters have to be
@@ -433,6 +465,7 @@ impl<S: StateMachine> Group<S> {
         let machine = self.machine.clone();
         // It does not panic.
         let _ = tokio::task::spawn_blocking(move || machine.stop()).await;
+        self.storage.end(self.id);
     }
 }
 

@@ -224,8 +224,8 @@ impl<T: Transport> ServerBuilder<T> {
             server.shared.peers.addresses().update(&map.servers);
             let cluster = map.cluster;
             *server.shared.map() = Some(map);
-            // Group 0 may elect this server while the shards are still being read: carrying out the
-            // map, it would start each of them a second time.
+            // The leader of group 0 may be this server before its other groups are read, and would
+            // have it hold them.
             let _hosting = server.shared.hosting.lock().await;
             try_join_all(groups.iter().map(|group| server.shared.start_again(cluster, *group)))
                 .await?;

@@ -16,10 +16,11 @@
 //! the other replicas that is a slow disk. Any other failure of a write or a sync stops the log, and
 //! with it the groups, for good.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread;
 
 use openraft::type_config::alias::LogIdOf;
 use serde::de::DeserializeOwned;
@@ -59,6 +60,8 @@ struct Shared {
     /// None once it is closed.
     open: RwLock<Option<Open>>,
     groups: Groups,
+    /// The groups that have a replica here. A second one would vote in the same name.
+    running: Mutex<BTreeSet<GroupId>>,
     failure: Failure,
 }
 
@@ -120,7 +123,8 @@ impl Storage {
         });
         let groups = Mutex::new(groups.collect::<Result<_, LogError>>()?);
         let failure = Failure::none();
-        let committer = RaftCommitter { staged: Vec::new(), failure: failure.clone() };
+        let (failing, location) = (failure.clone(), disk.location());
+        let committer = RaftCommitter { staged: Vec::new(), failure: failing, location };
         let log = Some(recovered.start(committer)?);
         Ok(Self::new(Open { disk, log }, groups, failure))
     }
@@ -128,7 +132,8 @@ impl Storage {
     fn new(open: Open, groups: Groups, failure: Failure) -> Self {
         let (location, durable) = (open.disk.location(), open.log.is_some());
         let open = RwLock::new(Some(open));
-        Self(Arc::new(Shared { location, durable, open, groups, failure }))
+        let running = Mutex::default();
+        Self(Arc::new(Shared { location, durable, open, groups, running, failure }))
     }
 
     /// The groups that the log has, which are to be started again.
@@ -185,6 +190,20 @@ impl Storage {
         if let Some(log) = open.and_then(|open| open.log) {
             log.close();
         }
+    }
+
+    /// Lets a replica of a group run here; false if one does.
+    pub(super) fn begin(&self, id: GroupId) -> bool {
+        self.running().insert(id)
+    }
+
+    /// Lets another replica of a group run here, now that the one before has stopped.
+    pub(super) fn end(&self, id: GroupId) {
+        self.running().remove(&id);
+    }
+
+    fn running(&self) -> MutexGuard<'_, BTreeSet<GroupId>> {
+        self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What holds the snapshots.
@@ -332,6 +351,17 @@ struct RaftCommitter {
     /// Those who wait for what was staged.
     staged: Vec<Done>,
     failure: Failure,
+    location: String,
+}
+
+impl Drop for RaftCommitter {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let source = Arc::new(io::Error::other("the thread that writes has panicked"));
+            let file = self.location.clone();
+            self.failure.note(&LogError::Io { operation: "write to the log in", file, source });
+        }
+    }
 }
 
 impl Committer for RaftCommitter {

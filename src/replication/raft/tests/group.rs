@@ -28,8 +28,11 @@ async fn lead(storage: &Storage, snapshot_entries: u64) -> Group<Shard> {
     storage.create_group(GROUP).await.unwrap();
     let group = start(storage, snapshot_entries).await.unwrap();
     group.initialize(&[SERVER]).await.unwrap();
+    // What it waits for may happen while it is refused.
+    let mut metrics = group.raft.metrics();
     while propose(&group, 0).await.is_err() {
-        group.raft.metrics().changed().await.unwrap();
+        let changed = tokio::time::timeout(Duration::from_millis(50), metrics.changed()).await;
+        assert!(!matches!(changed, Ok(Err(_))), "the group has stopped");
     }
     group
 }
