@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::{env, iter};
+use std::{env, iter, process};
 
 use clap::{ArgAction, Parser};
 use tokio::runtime;
@@ -135,7 +135,8 @@ fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
         };
         let status = tokio::select! {
             () = server.stop() => if first == TERMINATED { 0 } else { first },
-            second = signals.next() => second,
+            // At once, whatever is waited for: a disk that does not answer, perhaps.
+            second = signals.next() => process::exit(second.into()),
         };
         Ok(ExitCode::from(status))
     })
