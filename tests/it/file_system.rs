@@ -139,7 +139,7 @@ fn a_store_loses_nothing_acknowledged_in_a_power_cut() {
     let Some(mount) = Mount::ext4() else { return };
     let written: [Written; WRITERS] = Default::default();
     let total = AtomicU64::new(0);
-    for cut in 0..cuts(20) {
+    for cut in 0..cuts(10) {
         // Small, so that segments and snapshots come and go.
         let store = Store::builder()
             .segment_bytes(64 << 10)
@@ -188,7 +188,7 @@ fn three_servers_lose_nothing_acknowledged_when_all_lose_power_at_once() {
     let Some(mount) = Mount::ext4() else { return };
     let mut acknowledged: BTreeMap<String, u64> = BTreeMap::new();
     let mut total = 0;
-    for cut in 0..cuts(10) {
+    for cut in 0..cuts(4) {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
