@@ -1,13 +1,12 @@
 //! Servers that are stopped, killed or lose their power, and come back: what is there then.
 
-use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use triekv::log::{Directory, Disk, DiskFile, Fault, LogError, MemoryDisk};
+use triekv::log::{Directory, Disk, Fault, LogError};
 use triekv::replication::{
     Broker, BrokerError, ConnectError, LoadEvent, LoadMode, Refusal, Server, ServerBuilder,
     ServerError, Timing,
@@ -461,69 +460,6 @@ async fn an_id_that_was_told_to_nobody_is_not_used_again() {
     }
     servers.restart(0).await;
     assert_ne!(servers.running[0].as_ref().unwrap().id(), id);
-}
-
-/// A disk on which the first opener of a shard's snapshot waits for a second one.
-#[derive(Debug)]
-struct Awaiting {
-    disk: MemoryDisk,
-    opened: Mutex<BTreeMap<String, u32>>,
-    again: Condvar,
-}
-
-impl Disk for Awaiting {
-    fn location(&self) -> String {
-        self.disk.location()
-    }
-
-    fn list(&self) -> io::Result<Vec<String>> {
-        self.disk.list()
-    }
-
-    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        self.disk.create(name)
-    }
-
-    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        if name.ends_with(".snapshot") && name != "group-0.snapshot" {
-            let mut opened = self.opened.lock().unwrap();
-            *opened.entry(name.to_owned()).or_default() += 1;
-            self.again.notify_all();
-            // Longer than an election takes.
-            let time = TIMING.election_max * 3;
-            drop(self.again.wait_timeout_while(opened, time, |opened| opened[name] == 1).unwrap());
-        }
-        self.disk.open(name)
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.disk.remove(name)
-    }
-
-    fn sync_names(&self) -> io::Result<()> {
-        self.disk.sync_names()
-    }
-}
-
-#[tokio::test]
-async fn a_server_that_is_elected_while_it_starts_starts_each_group_once() {
-    let mut servers = Servers::start(1, 5_000).await;
-    let broker = servers.broker(1).await;
-    put_many(&broker, 0..100).await;
-    servers.running[0].take().unwrap().stop().await;
-    let disk = servers.machines[0].disk.clone();
-    let awaiting = Awaiting { disk, opened: Mutex::default(), again: Condvar::new() };
-    let awaiting = Arc::new(awaiting);
-    let disk: Arc<dyn Disk> = awaiting.clone();
-    let server = builder(&servers.network.named(&name(0)), 0).disk(disk).start().await.unwrap();
-    assert_all(&broker, 0..100).await;
-    let opened = awaiting.opened.lock().unwrap().clone();
-    assert!(!opened.is_empty() && opened.values().all(|times| *times == 1), "{opened:?}");
-    server.stop().await;
 }
 
 #[tokio::test]
