@@ -16,6 +16,8 @@ use triekv::{Cluster, Value, value};
 
 use super::power::Machine;
 
+mod slow;
+
 /// Short enough for tests, long enough for a busy machine.
 const TIMING: Timing = Timing {
     heartbeat: Duration::from_millis(60),
