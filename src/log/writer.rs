@@ -277,8 +277,8 @@ impl Writer {
         let marked = Vec::new();
         let Some(last) = last else {
             let (number, place) = (1, Place { log, segment: 1 });
-            let made = make_segment(&*disk, number, place, &reader.contents(), 0, &counters)?;
-            let (segment, file_bytes) = made;
+            let first = first_records(&reader.contents(), 0);
+            let (segment, file_bytes) = make_segment(&*disk, number, place, first, &counters)?;
             let (file, end) = (Arc::clone(&segment.file), segment.end);
             reader.contents().segments.push_back(segment);
             let stopped = None;
@@ -545,11 +545,9 @@ impl Writer {
         self.extend_to(file_offset(self.end) + SEAL_BYTES)?;
         let number = self.number.checked_add(1).expect("four billion segments are never written");
         let place = Place { segment: u64::from(number), ..self.place };
-        let made = {
-            let contents = self.reader.contents();
-            make_segment(&*self.disk, number, place, &contents, self.end, &self.counters)
-        };
-        let (segment, file_bytes) = made?;
+        let first = first_records(&self.reader.contents(), self.end);
+        let (segment, file_bytes) =
+            make_segment(&*self.disk, number, place, first, &self.counters)?;
         let mut seal = Batch::default();
         seal.add(Kind::Sealed, 0, 0, &[]);
         self.write_frame(&mut seal.frame)?;
@@ -637,16 +635,8 @@ pub(super) fn lagging(contents: &Contents, segments: usize) -> Vec<u32> {
     groups.into_iter().collect()
 }
 
-/// Makes a segment with its header, its first frame and some room, under its name once all of that
-/// is on disk.
-fn make_segment(
-    disk: &dyn Disk,
-    number: u32,
-    place: Place,
-    contents: &Contents,
-    follows: u64,
-    counters: &Counters,
-) -> Result<(Segment, u64), LogError> {
+/// The records that a segment begins with, after one that ends at position `follows`.
+fn first_records(contents: &Contents, follows: u64) -> Batch {
     let mut first = Batch::default();
     first.add(Kind::Follows, 0, follows, &[]);
     for (&id, group) in &contents.table.groups {
@@ -654,6 +644,18 @@ fn make_segment(
         let state = postcard::to_stdvec(&state).expect("integers and bytes can be encoded");
         first.add(Kind::State, id, next, &state);
     }
+    first
+}
+
+/// Makes a segment with its header, its first frame and some room, under its name once all of that
+/// is on disk.
+fn make_segment(
+    disk: &dyn Disk,
+    number: u32,
+    place: Place,
+    mut first: Batch,
+    counters: &Counters,
+) -> Result<(Segment, u64), LogError> {
     frame::seal(place, 0, &mut first.frame);
     let mut marked = Vec::new();
     sector::mark(0, &first.frame, &mut marked);
