@@ -12,6 +12,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use futures_util::stream::TryReadyChunksError;
 use futures_util::{Stream, TryStreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::type_config::alias::{LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf};
@@ -19,7 +20,7 @@ use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 
 use super::snapshot::{Arriving, SnapshotFile, SnapshotFolder};
 use super::wire::{WireSnapshotMeta, WireVote};
-use super::{StateMachine, Storage, Types};
+use super::{Payload, StateMachine, Storage, Types};
 use crate::log::{Damage, LogError};
 use crate::replication::GroupId;
 
@@ -28,6 +29,18 @@ pub(super) type SnapshotData = Arc<SnapshotFile>;
 
 /// A snapshot up to this long is made anew whenever enough entries were applied.
 const SMALL_BYTES: u64 = 1 << 20;
+
+/// Entries that are applied together at most, and their bytes from which on that is done on another
+/// thread: the groups of a server that starts apply what they have side by side.
+const CHUNK_ENTRIES: usize = 64;
+const CHUNK_BYTES: usize = 256 << 10;
+
+fn payload_bytes(payload: &EntryPayload<Payload, u64, ()>) -> usize {
+    match payload {
+        EntryPayload::Normal(payload) => payload.0.len(),
+        EntryPayload::Blank | EntryPayload::Membership(_) => 0,
+    }
+}
 
 /// What a group's log has come to.
 #[derive(Debug)]
@@ -252,6 +265,32 @@ impl<S: StateMachine> Machine<S> {
         }
     }
 
+    /// Applies entries in their order, and answers whoever waits for them.
+    fn apply_all(&self, entries: Vec<EntryResponder<Types>>) {
+        for (entry, responder) in entries {
+            let response = {
+                let mut state = self.write();
+                state.last = Some(entry.log_id);
+                state.applied_bytes += payload_bytes(&entry.payload) as u64;
+                match entry.payload {
+                    EntryPayload::Blank => Vec::new(),
+                    EntryPayload::Normal(payload) => {
+                        state.content.apply(entry.log_id.index, &payload.0)
+                    }
+                    EntryPayload::Membership(membership) => {
+                        let id = Some(entry.log_id);
+                        state.membership = StoredMembershipOf::<Types>::new(id, membership);
+                        Vec::new()
+                    }
+                }
+            };
+            // Whoever proposed the entry waits until it is answered.
+            if let Some(responder) = responder {
+                responder.send(response);
+            }
+        }
+    }
+
     /// Puts a snapshot in the place of the newest one, and of the state. Blocks.
     fn install(&self, meta: SnapshotMetaOf<Types>, file: SnapshotData) -> Result<(), LogError> {
         let shared = &*self.0;
@@ -341,33 +380,29 @@ impl<S: StateMachine> RaftStateMachine<Types> for Machine<S> {
         Ok((state.last, state.membership.clone()))
     }
 
-    async fn apply<E>(&mut self, mut entries: E) -> Result<(), io::Error>
+    async fn apply<E>(&mut self, entries: E) -> Result<(), io::Error>
     where
         E: Stream<Item = Result<EntryResponder<Types>, io::Error>> + Unpin + OptionalSend,
     {
-        while let Some((entry, responder)) = entries.try_next().await? {
-            let response = {
-                let mut state = self.write();
-                state.last = Some(entry.log_id);
-                match entry.payload {
-                    EntryPayload::Blank => Vec::new(),
-                    EntryPayload::Normal(payload) => {
-                        state.applied_bytes += payload.0.len() as u64;
-                        state.content.apply(entry.log_id.index, &payload.0)
-                    }
-                    EntryPayload::Membership(membership) => {
-                        let id = Some(entry.log_id);
-                        state.membership = StoredMembershipOf::<Types>::new(id, membership);
-                        Vec::new()
-                    }
-                }
+        let mut chunks = entries.try_ready_chunks(CHUNK_ENTRIES);
+        loop {
+            let (chunk, end) = match chunks.try_next().await {
+                Ok(Some(chunk)) => (chunk, None),
+                Ok(None) => return Ok(()),
+                Err(TryReadyChunksError(chunk, error)) => (chunk, Some(error)),
             };
-            // Whoever proposed the entry waits until it is answered.
-            if let Some(responder) = responder {
-                responder.send(response);
+            let bytes: usize = chunk.iter().map(|(entry, _)| payload_bytes(&entry.payload)).sum();
+            if bytes < CHUNK_BYTES {
+                self.apply_all(chunk);
+            } else {
+                let machine = self.clone();
+                let applying = tokio::task::spawn_blocking(move || machine.apply_all(chunk));
+                applying.await.map_err(io::Error::other)?;
+            }
+            if let Some(error) = end {
+                return Err(error);
             }
         }
-        Ok(())
     }
 
     async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<Builder<S>> {
