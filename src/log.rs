@@ -104,7 +104,7 @@ pub enum LogError {
         expected: u32,
     },
     /// Another process, or another opener in this one, has the directory.
-    #[error("{directory} is in use by another opener")]
+    #[error("{directory} is in use by another process")]
     Locked {
         /// The directory.
         directory: String,

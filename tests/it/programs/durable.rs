@@ -84,7 +84,7 @@ fn a_directory_belongs_to_one_server_at_a_time() {
     let run = dir.run("kvServer", "-a 127.0.0.1 -p 0 -d data", "");
     assert_eq!((run.status, run.stdout.as_str()), (1, ""));
     let locked = run.stderr.lines().last().unwrap();
-    assert_eq!(locked, "[Error] data is in use by another opener");
+    assert_eq!(locked, "[Error] data is in use by another process");
     drop(first);
     drop(dir.server("-d data"));
     dir.write("file", "");
