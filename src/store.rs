@@ -221,7 +221,8 @@ impl Store {
     /// # Errors
     ///
     /// [`StoreError::Command`] for a key or value that cannot be stored, [`StoreError::Log`] if it
-    /// could not be written; the store is as it was.
+    /// could not be written; the store is as it was, but [may have it](StoreError::is_ambiguous)
+    /// when it is opened again.
     pub fn put(&self, key: &str, value: Value) -> Result<Put, StoreError> {
         self.put_if(key, value, Condition::Always)
     }
@@ -269,7 +270,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Log`] if it could not be written; the store is as it was.
+    /// [`StoreError::Log`] if it could not be written, as for [`Store::put`].
     pub fn delete(&self, key: &str) -> Result<bool, StoreError> {
         match &self.kind {
             Kind::Memory(shared) => Ok(shared.write().documents.delete(key)),
