@@ -30,6 +30,7 @@ use crate::log::LogError;
 use crate::parser::{Command, Condition};
 use crate::value::{KEY_BYTES_MAX, Path, Value};
 
+mod answer;
 mod builder;
 mod checkpoint;
 mod committer;

@@ -3,10 +3,9 @@
 use std::mem;
 use std::sync::Arc;
 
-use crossbeam_channel::Sender;
-
 use crate::log::{Batch, Committer, LogError};
 use crate::parser::Command;
+use crate::store::answer::Answer;
 use crate::store::checkpoint::Checkpointer;
 use crate::store::durable::refuse_unless_new;
 use crate::store::file;
@@ -27,14 +26,14 @@ pub(super) enum Work {
         commands: Vec<Command>,
         /// What is written of them if they change anything.
         record: Vec<u8>,
-        answer: Sender<Outcome>,
+        answer: Answer,
     },
     /// To begin with these documents, whose snapshot is written and not yet installed.
-    Import { documents: Documents, answer: Sender<Outcome> },
+    Import { documents: Documents, answer: Answer },
     /// To forget the records before this index, which a snapshot holds.
     Purge { before: u64 },
     /// To tell whether there is anything that keeps the log from being written.
-    Check { answer: Sender<Outcome> },
+    Check { answer: Answer },
 }
 
 /// The state that commands are carried out on. What others see of it, in [`Shared`], is durable.
@@ -44,7 +43,7 @@ pub(super) struct Writer {
     checkpointer: Arc<Checkpointer>,
     working: State,
     /// What is to be answered after the next sync.
-    answers: Vec<(Sender<Outcome>, Outcome)>,
+    answers: Vec<(Answer, Outcome)>,
     /// Bytes of records since a checkpoint was asked for, and those of them that are staged.
     record_bytes: u64,
     staged_bytes: u64,
@@ -119,8 +118,7 @@ impl Committer for Writer {
                 self.answers.push((answer, outcome));
             }
             Work::Import { documents, answer } => {
-                // Whoever asked waits for the answer.
-                let _ = answer.send(self.import(documents));
+                answer.give(self.import(documents));
             }
             Work::Purge { before } => {
                 batch.purge(GROUP, before);
@@ -148,8 +146,7 @@ impl Committer for Writer {
         for (answer, of_command) in self.answers.drain(..) {
             // Refusals too: what they rest on may not have come to be.
             let answered = outcome.map_err(|error| error.clone().into()).and(of_command);
-            // Whoever asked waits for the answer.
-            let _ = answer.send(answered);
+            answer.give(answered);
         }
     }
 }

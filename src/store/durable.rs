@@ -4,12 +4,11 @@ use std::io::Read;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use crossbeam_channel::Sender;
-
 use crate::log::{
     Damage, Disk, Log, LogError, LogOptions, RECORD_BYTES_MAX, Recovered, SnapshotReader,
 };
 use crate::parser::Command;
+use crate::store::answer::{Answer, answer};
 use crate::store::checkpoint::Checkpointer;
 use crate::store::committer::{GROUP, Outcome, Work, Writer};
 use crate::store::encoding::{decode_head, encode_record, replay};
@@ -85,10 +84,10 @@ impl Durable {
         }
     }
 
-    fn ask(&self, work: impl FnOnce(Sender<Outcome>) -> Work) -> Outcome {
-        let (answer, answers) = crossbeam_channel::bounded(1);
+    fn ask(&self, work: impl FnOnce(Answer) -> Work) -> Outcome {
+        let (answer, awaited) = answer();
         self.log.send(work(answer)).map_err(|_| StoreError::Closed)?;
-        answers.recv().map_err(|_| StoreError::Closed)?
+        awaited.wait()
     }
 
     pub(super) fn checkpoint(&self) -> Result<(), StoreError> {
