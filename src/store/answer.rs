@@ -59,13 +59,11 @@ impl Awaited {
     pub(super) fn wait(self) -> Outcome {
         let mut outcome = self.0.outcome();
         loop {
-            match outcome.take() {
-                Some(outcome) => return outcome,
-                None => {
-                    let woken = self.0.given.wait(outcome);
-                    outcome = woken.unwrap_or_else(PoisonError::into_inner);
-                }
+            if let Some(outcome) = outcome.take() {
+                return outcome;
             }
+            let woken = self.0.given.wait(outcome);
+            outcome = woken.unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
