@@ -62,7 +62,7 @@ fn value(input: &str, context: Context) -> Parsed<'_, Value> {
     match input.bytes().next() {
         Some(b'{') => map(input, context),
         Some(b'[') => list(input, context),
-        Some(b'"') => string.map(|text| Value::Str(text.into_owned())).parse(input),
+        Some(b'"') => string.map(|text| Value::Str(text.into())).parse(input),
         Some(b'-' | b'0'..=b'9') => number(input),
         _ => expect("a value", |input| word(input, context)).parse(input),
     }
@@ -94,13 +94,13 @@ fn list(input: &str, context: Context) -> Parsed<'_, Value> {
     let (mut rest, ()) = symbol('[').parse(input)?;
     let mut items = Vec::new();
     if let Ok((rest, ())) = symbol(']').parse(rest) {
-        return Ok((rest, Value::List(items)));
+        return Ok((rest, Value::List(items.into())));
     }
     loop {
         let (after, item) = value(rest, inside)?;
         items.push(item);
         match next(after, ']', "';' or ']'")? {
-            (rest, Next::End) => return Ok((rest, Value::List(items))),
+            (rest, Next::End) => return Ok((rest, Value::List(items.into()))),
             (after, Next::More) => rest = after,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Map, Value};
+use super::{List, Map, Str, Value};
 
 impl From<()> for Value {
     fn from((): ()) -> Self {
@@ -63,31 +63,43 @@ impl From<f64> for Value {
 
 impl From<char> for Value {
     fn from(value: char) -> Self {
-        Value::Str(value.to_string())
+        Value::Str(value.into())
     }
 }
 
 impl From<&str> for Value {
     fn from(value: &str) -> Self {
-        Value::Str(value.to_owned())
+        Value::Str(value.into())
     }
 }
 
 impl From<String> for Value {
     fn from(value: String) -> Self {
-        Value::Str(value)
+        Value::Str(value.into())
     }
 }
 
 impl From<&String> for Value {
     fn from(value: &String) -> Self {
-        Value::Str(value.clone())
+        Value::Str(value.into())
     }
 }
 
 impl From<Cow<'_, str>> for Value {
     fn from(value: Cow<'_, str>) -> Self {
-        Value::Str(value.into_owned())
+        Value::Str(value.into())
+    }
+}
+
+impl From<Str> for Value {
+    fn from(value: Str) -> Self {
+        Value::Str(value)
+    }
+}
+
+impl From<List> for Value {
+    fn from(items: List) -> Self {
+        Value::List(items)
     }
 }
 

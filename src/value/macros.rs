@@ -42,7 +42,7 @@ macro_rules! value {
 
     // A list: the items that are done, then those that are left.
     (@list [$($done:expr),*]) => {
-        $crate::value::Value::List(::std::vec![$($done),*])
+        $crate::value::Value::List($crate::value::List::from([$($done),*]))
     };
     (@list [$($done:expr),*] null $(, $($rest:tt)*)?) => {
         $crate::value!(@list [$($done,)* $crate::value::Value::Null] $($($rest)*)?)

@@ -88,7 +88,9 @@ impl<'a> Part<'a> {
                 let value = check_finite(*value).map_err(S::Error::custom)?;
                 serializer.serialize_newtype_variant(NAME, 4, "Float", &value)
             }
-            Value::Str(value) => serializer.serialize_newtype_variant(NAME, 5, "Str", value),
+            Value::Str(value) => {
+                serializer.serialize_newtype_variant(NAME, 5, "Str", value.as_str())
+            }
             Value::List(items) => {
                 let items = self.inside(items.as_slice()).map_err(S::Error::custom)?;
                 serializer.serialize_newtype_variant(NAME, 6, "List", &items)
@@ -208,7 +210,7 @@ impl<'de> Visitor<'de> for Plain {
     }
 
     fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(Value::Str(value))
+        Ok(Value::from(value))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Value, A::Error> {
@@ -284,7 +286,7 @@ impl<'de> Visitor<'de> for Items {
         while let Some(item) = source.next_element_seed(self.0)? {
             items.push(item);
         }
-        Ok(Value::List(items))
+        Ok(Value::List(items.into()))
     }
 }
 

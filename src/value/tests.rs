@@ -5,7 +5,7 @@ use crate::value;
 
 /// `levels` lists within each other.
 fn nested(levels: usize) -> Value {
-    (1..levels).fold(value!([]), |inner, _| Value::List(vec![inner]))
+    (1..levels).fold(value!([]), |inner, _| value!([inner]))
 }
 
 #[test]
@@ -202,4 +202,35 @@ fn paths_come_apart() {
     let path = Path::new("k").join("a").join(1);
     assert_eq!((path.key(), path.steps().len()), ("k", 2));
     assert_eq!(path.into_parts(), ("k".to_owned(), vec![Step::from("a"), Step::from(1)]));
+}
+
+#[test]
+fn a_value_takes_three_words() {
+    assert_eq!(size_of::<Value>(), 24);
+    assert_eq!(size_of::<Option<Value>>(), 24);
+}
+
+#[test]
+fn a_clone_does_not_see_what_the_original_changes() {
+    let long = "a string that has memory of its own";
+    let mut value = value!({ "list": [1, [2, long]], "map": { "a": long } });
+    let before = value.clone();
+    let map = value.as_map_mut().unwrap();
+    let list = map.get_mut("list").and_then(Value::as_list_mut).unwrap();
+    list[1].as_list_mut().unwrap().insert(0, value!(0));
+    list.push(value!(3));
+    map.get_mut("map").and_then(Value::as_map_mut).unwrap().insert("b", value!(null));
+    assert_eq!(value, value!({ "list": [1, [0, 2, long], 3], "map": { "a": long, "b": null } }));
+    assert_eq!(before, value!({ "list": [1, [2, long]], "map": { "a": long } }));
+}
+
+#[test]
+fn a_shared_list_hands_out_its_items_and_keeps_them() {
+    let list = List::from([value!(1), value!([2]), value!("3")]);
+    let kept = list.clone();
+    let mut items = list.into_iter();
+    assert_eq!(items.next_back(), Some(value!("3")));
+    assert_eq!(items.len(), 2);
+    assert_eq!(items.collect::<List>(), [value!(1), value!([2])].into());
+    assert_eq!(kept, [value!(1), value!([2]), value!("3")].into());
 }

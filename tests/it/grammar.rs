@@ -42,7 +42,7 @@ fn fields(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Value> {
 
 fn any_value() -> impl Strategy<Value = Value> {
     scalar().prop_recursive(5, 64, 6, |inner| {
-        prop_oneof![prop::collection::vec(inner.clone(), 0..6).prop_map(Value::List), fields(inner)]
+        prop_oneof![prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from), fields(inner)]
     })
 }
 

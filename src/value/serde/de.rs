@@ -1,7 +1,6 @@
 //! From a value to any Rust type.
 
 use std::fmt::Display;
-use std::vec;
 
 use ::serde::de::value::StringDeserializer;
 use ::serde::de::{
@@ -11,7 +10,7 @@ use ::serde::de::{
 use ::serde::forward_to_deserialize_any;
 
 use super::super::check::descend;
-use super::super::{DEPTH_MAX, Map, Value, ValueError, ValueErrorKind};
+use super::super::{DEPTH_MAX, List, ListIntoIter, Map, Value, ValueError, ValueErrorKind};
 
 /// Makes a Rust type of a value, the inverse of [`to_value`](super::to_value). Takes **O(n)** for
 /// `n` parts.
@@ -58,7 +57,7 @@ impl<'de> Deserializer<'de> for Reader {
             Value::Int(value) => visitor.visit_i64(value),
             Value::UInt(value) => visitor.visit_u64(value),
             Value::Float(value) => visitor.visit_f64(value),
-            Value::Str(value) => visitor.visit_string(value),
+            Value::Str(value) => visitor.visit_string(value.into()),
             Value::List(items) => {
                 let mut items = Items::new(items, descend(self.depth_left)?);
                 let value = visitor.visit_seq(&mut items)?;
@@ -91,7 +90,7 @@ impl<'de> Deserializer<'de> for Reader {
         visitor: V,
     ) -> Result<V::Value, ValueError> {
         match self.value {
-            Value::Str(name) => visitor.visit_enum(name.into_deserializer()),
+            Value::Str(name) => visitor.visit_enum(String::from(name).into_deserializer()),
             Value::Map(fields) => visitor.visit_enum(Variant::new(fields, self.depth_left)?),
             other => Err(Error::invalid_type(unexpected(&other), &"a string or a map")),
         }
@@ -122,14 +121,14 @@ fn unexpected(value: &Value) -> Unexpected<'_> {
 
 /// Hands out the items of a list.
 struct Items {
-    left: vec::IntoIter<Value>,
+    left: ListIntoIter,
     /// Of the item that comes next.
     index: usize,
     depth_left: usize,
 }
 
 impl Items {
-    fn new(items: Vec<Value>, depth_left: usize) -> Self {
+    fn new(items: List, depth_left: usize) -> Self {
         Items { left: items.into_iter(), index: 0, depth_left }
     }
 

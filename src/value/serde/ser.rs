@@ -273,7 +273,7 @@ impl ListWriter {
     }
 
     fn finish(self) -> Value {
-        tag(self.variant, Value::List(self.items))
+        tag(self.variant, Value::List(self.items.into()))
     }
 }
 
