@@ -1,70 +1,145 @@
-//! Documents as text: parsing and printing, against `serde_json` over the same documents.
+//! Documents and their text beside `serde_json`: parsing, printing, and the memory that they take.
 //!
-//! The documents are those of createData, a thousand of them; a pass goes over all. `serde_json`
-//! reads and writes the same documents as JSON, so its text is a little different.
+//! Both read and write the same documents, each in its own text, so the bytes differ a little. A pass
+//! goes over a whole corpus; what it makes is dropped outside the measurement, but what it allocates
+//! and frees on the way is not. The table of memory is printed before the times.
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use std::fmt::Write;
 use std::hint::black_box;
+
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use triekv::Value;
 use triekv::generator::{KeyFile, Records, Shape};
 use triekv::parser::parse_record;
+
+#[path = "peers/src/alloc.rs"]
+mod alloc;
+
+#[global_allocator]
+static ALLOCATOR: alloc::Counting = alloc::Counting;
 
 /// Fixed, so that two runs see the same documents.
 const SEED: u64 = 42;
 
 const KEYS: &str = "name string\nage int\nheight float\nmarried bool\nstreet string\nzip int\n";
 
-fn lines() -> Vec<String> {
+/// The same documents in all forms.
+struct Corpus {
+    name: &'static str,
+    values: Vec<Value>,
+    json_values: Vec<serde_json::Value>,
+    texts: Vec<String>,
+    json_texts: Vec<String>,
+}
+
+impl Corpus {
+    fn new(name: &'static str, values: Vec<Value>) -> Self {
+        let texts: Vec<String> = values.iter().map(Value::to_string).collect();
+        let to_json = |value| serde_json::to_value(value).expect("every document is JSON");
+        let json_values: Vec<serde_json::Value> = values.iter().map(to_json).collect();
+        let json_texts = json_values.iter().map(serde_json::Value::to_string).collect();
+        Corpus { name, values, json_values, texts, json_texts }
+    }
+
+    fn bytes(&self) -> Throughput {
+        Throughput::Bytes(self.texts.iter().map(String::len).sum::<usize>() as u64)
+    }
+}
+
+fn records(count: i64, nesting: i64) -> Vec<Value> {
     let keys: KeyFile = KEYS.parse().expect("the key file is well formed");
-    let shape = Shape::new(1000, 2, 5, 12).expect("the shape is within its bounds");
+    let shape = Shape::new(count, nesting, 5, 12).expect("the shape is within its bounds");
     let records = Records::new(keys, shape, SEED).expect("there are names enough");
-    records.map(|line| line.trim().to_owned()).collect()
+    records.map(|line| parse_record(line.trim()).expect("generated lines parse").1).collect()
+}
+
+/// One document of a MiB of text: records under their numbers.
+fn large() -> Value {
+    let mut bytes = 0;
+    let fits = |value: &Value| {
+        bytes += value.to_string().len() + r#""person1000": ; "#.len();
+        bytes < 1 << 20
+    };
+    let records = records(20_000, 2).into_iter().take_while(fits);
+    records.enumerate().map(|(number, record)| (format!("person{number}"), record)).collect()
+}
+
+/// One document with a string of a MiB, as prose is: lines, quotes, some letters beyond ASCII.
+fn long_string() -> Value {
+    let mut text = String::new();
+    for line in 0.. {
+        let _ = writeln!(text, "{line}: \"All happy families are alike\", wrote Лев Толстой.");
+        if text.len() >= 1 << 20 {
+            break;
+        }
+    }
+    [("text", text)].into_iter().collect()
+}
+
+fn corpora() -> [Corpus; 4] {
+    [
+        Corpus::new("1000 records", records(1000, 2)),
+        Corpus::new("10000 deeper", records(10_000, 8)),
+        Corpus::new("1 MiB", vec![large()]),
+        Corpus::new("long string", vec![long_string()]),
+    ]
+}
+
+fn parse(text: &String) -> Value {
+    text.parse().expect("printed text parses")
+}
+
+fn parse_json(text: &String) -> serde_json::Value {
+    serde_json::from_str(text).expect("printed JSON parses")
+}
+
+fn print_json(value: &serde_json::Value) -> String {
+    serde_json::to_string(value).expect("every document is JSON")
+}
+
+/// Times `pass` over all of `inputs`.
+fn time<I, O>(c: &mut Criterion, corpus: &Corpus, what: &str, inputs: &[I], pass: fn(&I) -> O) {
+    let (group, side) = what.split_once(' ').expect("a group and a side");
+    let mut group = c.benchmark_group(group);
+    group.throughput(corpus.bytes());
+    group.bench_function(BenchmarkId::new(side, corpus.name), |b| {
+        b.iter_batched(
+            || Vec::with_capacity(inputs.len()),
+            |mut outputs| {
+                outputs.extend(inputs.iter().map(|input| pass(black_box(input))));
+                outputs
+            },
+            BatchSize::LargeInput,
+        );
+    });
+    group.finish();
+}
+
+/// The bytes of heap that `make` leaves allocated for each of `inputs`, the handle itself included.
+fn heap<I, O>(inputs: &[I], make: fn(&I) -> O) -> usize {
+    let mut outputs = Vec::with_capacity(inputs.len());
+    let before = alloc::live();
+    outputs.extend(inputs.iter().map(make));
+    let net = alloc::live().wrapping_sub(before);
+    black_box(outputs);
+    net / inputs.len() + size_of::<O>()
 }
 
 fn documents(c: &mut Criterion) {
-    let lines = lines();
-    let values: Vec<Value> =
-        lines.iter().map(|line| parse_record(line).expect("generated lines parse").1).collect();
-    let json_values: Vec<serde_json::Value> = values
-        .iter()
-        .map(|value| serde_json::to_value(value).expect("every document is JSON"))
-        .collect();
-    let texts: Vec<String> = values.iter().map(Value::to_string).collect();
-    let json_texts: Vec<String> = json_values.iter().map(serde_json::Value::to_string).collect();
-    let bytes = texts.iter().map(String::len).sum::<usize>() as u64;
-
-    let mut group = c.benchmark_group("documents");
-    group.throughput(Throughput::Bytes(bytes));
-    group.bench_function("parse/triekv", |b| {
-        b.iter(|| {
-            for text in &texts {
-                black_box(text.parse::<Value>().expect("printed text parses"));
-            }
-        });
-    });
-    group.bench_function("parse/serde_json", |b| {
-        b.iter(|| {
-            for text in &json_texts {
-                let value: serde_json::Value = serde_json::from_str(text).expect("JSON parses");
-                black_box(value);
-            }
-        });
-    });
-    group.bench_function("print/triekv", |b| {
-        b.iter(|| {
-            for value in &values {
-                black_box(value.to_string());
-            }
-        });
-    });
-    group.bench_function("print/serde_json", |b| {
-        b.iter(|| {
-            for value in &json_values {
-                black_box(serde_json::to_string(value).expect("JSON prints"));
-            }
-        });
-    });
-    group.finish();
+    let corpora = corpora();
+    println!("bytes of memory a parsed document | triekv | serde_json | ratio");
+    for corpus in &corpora {
+        let ours = heap(&corpus.texts, parse);
+        let theirs = heap(&corpus.json_texts, parse_json);
+        let ratio = ours as f64 / theirs as f64;
+        println!("{} | {ours} | {theirs} | {ratio:.2}", corpus.name);
+    }
+    for corpus in &corpora {
+        time(c, corpus, "parse triekv", &corpus.texts, parse);
+        time(c, corpus, "parse serde_json", &corpus.json_texts, parse_json);
+        time(c, corpus, "print triekv", &corpus.values, Value::to_text);
+        time(c, corpus, "print serde_json", &corpus.json_values, print_json);
+    }
 }
 
 criterion_group!(benches, documents);

@@ -90,6 +90,7 @@ mod serialize;
 #[cfg(test)]
 mod tests;
 mod traits;
+mod visit;
 mod walk;
 
 pub use cursor::{Cursor, Prefixes};

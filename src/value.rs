@@ -34,6 +34,7 @@ mod convert;
 mod list;
 mod macros;
 mod path;
+pub(crate) mod plain;
 mod print;
 mod serde;
 mod string;

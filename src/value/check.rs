@@ -6,7 +6,6 @@ use ::serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::path::write_steps;
-use super::print::Children;
 use super::{DEPTH_MAX, Map, Step, Value};
 
 /// A value that cannot be stored or converted: where, and why.
@@ -129,26 +128,26 @@ impl Value {
     /// map or list. Takes **O(n)** for `n` values within it.
     pub fn depth(&self) -> usize {
         let mut deepest = 0;
-        let mut open: Vec<_> = Children::of(self).into_iter().collect();
-        while let Some(children) = open.last_mut() {
-            let child = children.next().map(|(_, child)| child);
-            deepest = deepest.max(open.len());
-            match child {
-                Some(child) => open.extend(Children::of(child)),
-                None => drop(open.pop()),
+        // Values that are still to be visited, with the number of containers round them.
+        let mut open = vec![(self, 0)];
+        while let Some((value, around)) = open.pop() {
+            let depth = around + 1;
+            match value {
+                Value::List(items) => open.extend(items.iter().map(|item| (item, depth))),
+                Value::Map(fields) => fields.for_each(|_, field| open.push((field, depth))),
+                _ => continue,
             }
+            deepest = deepest.max(depth);
         }
         deepest
     }
 }
 
 fn check_fields(fields: &Map, depth_left: usize) -> Result<(), ValueError> {
-    let mut cursor = fields.cursor();
-    while let Some((name, field)) = cursor.next() {
+    fields.try_for_each(|name, field| {
         let name = field_name(name)?;
-        field.check_within(depth_left).map_err(|error| error.under(name))?;
-    }
-    Ok(())
+        field.check_within(depth_left).map_err(|error| error.under(name))
+    })
 }
 
 /// The depth that is left inside a container, when `depth_left` is left for it.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use ::serde::{Deserialize, Serialize};
 
-use super::print::write_string;
+use super::print::quoted;
 
 /// One step from a value to a part of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -114,7 +114,7 @@ fn write_step(f: &mut fmt::Formatter<'_>, step: &Step) -> fmt::Result {
 }
 
 fn write_name(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
-    if is_bare(name) { f.write_str(name) } else { write_string(f, name) }
+    if is_bare(name) { f.write_str(name) } else { f.write_str(&quoted(name)) }
 }
 
 /// Tells whether a name reads back as itself without quotes. Colons would, too, but not where the

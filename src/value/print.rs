@@ -1,157 +1,161 @@
 //! The native text of values. The parser reads it back; `docs/grammar.md` states it.
 
-use std::borrow::Cow;
-use std::fmt::{self, Write};
-use std::slice;
+use std::fmt;
 
-use super::{Map, Value};
-use crate::trie::Cursor;
+use super::plain::plain_len;
+use super::{DEPTH_MAX, Value};
 
-/// Writes the native text: `{"name": "Mary"; "tags": [1; 2]}`.
-///
-/// Fields come in byte order of their names. Floats have the fewest digits that read back to the
-/// same number and always a point or an exponent: `1.0`, `1000.0`, `1e+20`, `1e-05`. Strings escape
-/// the double quote, the backslash and the control characters below U+0020; everything else stands
-/// as it is.
-///
-/// What no store holds is written, too, but not read back: floats that are not finite appear as
-/// `NaN` and `inf`, field names that are not UTF-8 with replacement characters.
+/// Room for the text of most values.
+const TEXT_BYTES: usize = 128;
+
+impl Value {
+    /// Returns the native text: `{"name": "Mary"; "tags": [1; 2]}`. Takes **O(n)** for `n` bytes of
+    /// text. `Display`, and with it `to_string`, gives the same text, with one copy more.
+    ///
+    /// Fields come in byte order of their names. Floats have the fewest digits that read back to
+    /// the same number and always a point or an exponent: `1.0`, `1000.0`, `1e+20`, `1e-05`.
+    /// Strings escape the double quote, the backslash and the control characters below U+0020;
+    /// everything else stands as it is.
+    ///
+    /// What no store holds is written, too, but not read back: floats that are not finite appear as
+    /// `NaN` and `inf`, field names that are not UTF-8 with replacement characters, and what lies
+    /// deeper than [`DEPTH_MAX`] as `{...}` and `[...]`.
+    ///
+    /// # Examples
+    /// ```
+    /// use triekv::value;
+    ///
+    /// let person = value!({ "name": "Mary", "ratio": 1.0 });
+    /// assert_eq!(person.to_text(), r#"{"name": "Mary"; "ratio": 1.0}"#);
+    /// ```
+    pub fn to_text(&self) -> String {
+        let mut out = Vec::with_capacity(TEXT_BYTES);
+        write_value(&mut out, self, DEPTH_MAX);
+        text(out)
+    }
+}
+
+/// Writes the native text, as [`Value::to_text`] gives it.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_value(f, self)
+        f.write_str(&self.to_text())
     }
 }
 
-/// The part of a container that is still to be visited. A stack of these replaces recursion.
-#[expect(clippy::large_enum_variant, reason = "there are few, and most are maps")]
-pub(super) enum Children<'a> {
-    List(slice::Iter<'a, Value>),
-    Map(Cursor<'a, Value>),
+/// What was written, as text: all of it is UTF-8, but for field names that are not.
+fn text(out: Vec<u8>) -> String {
+    String::from_utf8(out)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
-impl<'a> Children<'a> {
-    /// All children of `value`, or `None` if it is no container.
-    pub(super) fn of(value: &'a Value) -> Option<Self> {
-        match value {
-            Value::List(items) => Some(Children::List(items.iter())),
-            Value::Map(fields) => Some(Children::Map(Map::cursor(fields))),
-            _ => None,
-        }
-    }
-
-    /// The next child, with its name if this is a map.
-    pub(super) fn next(&mut self) -> Option<(Option<&[u8]>, &'a Value)> {
-        match self {
-            Children::List(items) => items.next().map(|item| (None, item)),
-            Children::Map(fields) => fields.next().map(|(name, field)| (Some(name), field)),
-        }
-    }
-
-    fn brackets(&self) -> (char, char) {
-        match self {
-            Children::List(_) => ('[', ']'),
-            Children::Map(_) => ('{', '}'),
-        }
-    }
-}
-
-fn write_value<W: Write>(out: &mut W, value: &Value) -> fmt::Result {
-    let mut open = Vec::new();
-    begin(out, value, &mut open)?;
-    let mut first = true;
-    while let Some(children) = open.last_mut() {
-        if let Some((name, child)) = children.next() {
-            if !first {
-                out.write_str("; ")?;
-            }
-            if let Some(name) = name {
-                write_string(out, &utf8(name))?;
-                out.write_str(": ")?;
-            }
-            first = begin(out, child, &mut open)?;
-        } else {
-            out.write_char(children.brackets().1)?;
-            open.pop();
-            first = false;
-        }
-    }
-    Ok(())
-}
-
-/// Writes a scalar, or opens a container. Returns whether the next child is the first of its kind.
-fn begin<'a, W: Write>(
-    out: &mut W,
-    value: &'a Value,
-    open: &mut Vec<Children<'a>>,
-) -> Result<bool, fmt::Error> {
-    if let Some(children) = Children::of(value) {
-        out.write_char(children.brackets().0)?;
-        open.push(children);
-        return Ok(true);
-    }
-    write_scalar(out, value)?;
-    Ok(false)
-}
-
-fn write_scalar<W: Write>(out: &mut W, value: &Value) -> fmt::Result {
+fn write_value(out: &mut Vec<u8>, value: &Value, depth_left: usize) {
     match value {
-        Value::Null => out.write_str("null"),
-        Value::Bool(true) => out.write_str("true"),
-        Value::Bool(false) => out.write_str("false"),
-        Value::Int(number) => write!(out, "{number}"),
-        Value::UInt(number) => write!(out, "{number}"),
+        Value::Null => out.extend_from_slice(b"null"),
+        Value::Bool(true) => out.extend_from_slice(b"true"),
+        Value::Bool(false) => out.extend_from_slice(b"false"),
+        Value::Int(number) => write_integer(out, *number),
+        Value::UInt(number) => write_integer(out, *number),
         Value::Float(number) => write_float(out, *number),
-        Value::Str(text) => write_string(out, text),
-        Value::List(_) | Value::Map(_) => Ok(()),
+        Value::Str(text) => write_string(out, text.as_bytes()),
+        Value::List(items) => {
+            let Some(depth_left) = depth_left.checked_sub(1) else {
+                return out.extend_from_slice(b"[...]");
+            };
+            out.push(b'[');
+            for (index, item) in items.iter().enumerate() {
+                separate(out, index == 0);
+                write_value(out, item, depth_left);
+            }
+            out.push(b']');
+        }
+        Value::Map(fields) => {
+            let Some(depth_left) = depth_left.checked_sub(1) else {
+                return out.extend_from_slice(b"{...}");
+            };
+            out.push(b'{');
+            let mut is_first = true;
+            fields.for_each(|name, field| {
+                separate(out, is_first);
+                is_first = false;
+                write_string(out, name);
+                out.extend_from_slice(b": ");
+                write_value(out, field, depth_left);
+            });
+            out.push(b'}');
+        }
     }
 }
 
-/// Field names of stored values are UTF-8; others are made printable.
-fn utf8(name: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(name)
+fn separate(out: &mut Vec<u8>, is_first: bool) {
+    if !is_first {
+        out.extend_from_slice(b"; ");
+    }
 }
 
-/// Writes the shortest digits that read back, with an exponent below 1e-4 and from 1e16 on. Those
-/// are the bounds of `{:?}`, too, which only writes the exponent otherwise: `1e20` for `1e+20`.
-fn write_float<W: Write>(out: &mut W, number: f64) -> fmt::Result {
+fn write_integer(out: &mut Vec<u8>, number: impl itoa::Integer) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// Writes the shortest digits that read back, with an exponent below 1e-4 and from 1e16 on.
+fn write_float(out: &mut Vec<u8>, number: f64) {
     let plain = 1e-4..1e16;
-    if number == 0.0 || plain.contains(&number.abs()) || !number.is_finite() {
-        return write!(out, "{number:?}");
+    if plain.contains(&number.abs()) {
+        return out.extend_from_slice(zmij::Buffer::new().format_finite(number).as_bytes());
+    }
+    if number == 0.0 || !number.is_finite() {
+        return out.extend_from_slice(format!("{number:?}").as_bytes());
     }
     let text = format!("{number:e}");
-    let (digits, exponent) = text.split_once('e').ok_or(fmt::Error)?;
-    match exponent.strip_prefix('-') {
-        Some(exponent) => write!(out, "{digits}e-{exponent:0>2}"),
-        None => write!(out, "{digits}e+{exponent:0>2}"),
-    }
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let text = match exponent.strip_prefix('-') {
+        Some(exponent) => format!("{digits}e-{exponent:0>2}"),
+        None => format!("{digits}e+{exponent:0>2}"),
+    };
+    out.extend_from_slice(text.as_bytes());
 }
 
 /// Writes a string in double quotes, runs without escapes in one piece each.
-pub(super) fn write_string<W: Write>(out: &mut W, text: &str) -> fmt::Result {
-    out.write_char('"')?;
+fn write_string(out: &mut Vec<u8>, text: &[u8]) {
+    out.reserve(text.len() + 2);
+    out.push(b'"');
     let mut rest = text;
-    let special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
-    while let Some(length) = rest.bytes().position(special) {
-        // The byte found is ASCII, so both ends of it are boundaries of characters.
-        let (run, tail) = rest.split_at(length);
-        let (escaped, tail) = tail.split_at(1);
-        out.write_str(run)?;
-        write_escape(out, escaped)?;
-        rest = tail;
+    loop {
+        let (run, special) = rest.split_at(plain_len(rest));
+        out.extend_from_slice(run);
+        let Some((byte, after)) = special.split_first() else { break };
+        write_escape(out, *byte);
+        rest = after;
     }
-    out.write_str(rest)?;
-    out.write_char('"')
+    out.push(b'"');
 }
 
-fn write_escape<W: Write>(out: &mut W, character: &str) -> fmt::Result {
-    match character {
-        "\"" => out.write_str("\\\""),
-        "\\" => out.write_str("\\\\"),
-        "\n" => out.write_str("\\n"),
-        "\r" => out.write_str("\\r"),
-        "\t" => out.write_str("\\t"),
-        "\u{8}" => out.write_str("\\b"),
-        "\u{c}" => out.write_str("\\f"),
-        _ => character.chars().try_for_each(|other| write!(out, "\\u{:04x}", u32::from(other))),
-    }
+fn write_escape(out: &mut Vec<u8>, byte: u8) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let short = match byte {
+        b'"' | b'\\' => byte,
+        b'\n' => b'n',
+        b'\r' => b'r',
+        b'\t' => b't',
+        0x08 => b'b',
+        0x0C => b'f',
+        _ => {
+            let digit = |bits: u8| HEX[usize::from(bits & 0xF)];
+            return out.extend_from_slice(&[
+                b'\\',
+                b'u',
+                b'0',
+                b'0',
+                digit(byte >> 4),
+                digit(byte),
+            ]);
+        }
+    };
+    out.extend_from_slice(&[b'\\', short]);
+}
+
+/// The text of a string, in double quotes.
+pub(super) fn quoted(string: &str) -> String {
+    let mut out = Vec::with_capacity(string.len() + 2);
+    write_string(&mut out, string.as_bytes());
+    text(out)
 }

@@ -123,11 +123,10 @@ impl Serialize for Inside<'_, [Value]> {
 impl Serialize for Inside<'_, Map> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.content.len()))?;
-        let mut cursor = self.content.cursor();
-        while let Some((name, value)) = cursor.next() {
+        self.content.try_for_each(|name, value| {
             let name = field_name(name).map_err(S::Error::custom)?;
-            map.serialize_entry(name, &Part { value, depth_left: self.depth_left })?;
-        }
+            map.serialize_entry(name, &Part { value, depth_left: self.depth_left })
+        })?;
         map.end()
     }
 }

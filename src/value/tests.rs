@@ -136,7 +136,8 @@ fn values_far_beyond_the_limit_are_refused_and_printed_without_recursion() {
         let value = nested(levels);
         assert!(value.check().is_err());
         assert_eq!(value.depth(), levels);
-        assert_eq!(value.to_string().len(), 2 * levels);
+        let (brackets, rest) = ("[".repeat(DEPTH_MAX), "]".repeat(DEPTH_MAX));
+        assert_eq!(value.to_text(), format!("{brackets}[...]{rest}"));
         assert!(to_value(&value).is_err());
         // Dropping would recurse, as the caveats of the module say.
         std::mem::forget(value);
@@ -170,6 +171,22 @@ fn floats_print_the_shortest_digits_that_read_back() {
     ];
     for (number, text) in cases {
         assert_eq!(Value::Float(number).to_string(), text);
+    }
+}
+
+#[test]
+fn floats_without_exponent_are_as_short_as_rust_prints_them_and_read_back() {
+    // The bits of numbers from 1e-4 to 1e16, spread by the golden ratio.
+    let (low, high) = (1e-4_f64.to_bits(), 1e16_f64.to_bits());
+    let spread = |n: u64| low + n.wrapping_mul(0x9E37_79B9_7F4A_7C15) % (high - low);
+    let numbers = (0..20_000).map(|n| f64::from_bits(spread(n)));
+    for number in numbers.chain([0.0001, 0.1, 0.3, 100.0, 9_999_999_999_999_998.0]) {
+        for number in [number, -number] {
+            let text = Value::Float(number).to_text();
+            // The last digit may differ where two are as near.
+            assert_eq!(text.len(), format!("{number:?}").len(), "{text}");
+            assert_eq!(text.parse().map(f64::to_bits), Ok(number.to_bits()));
+        }
     }
 }
 

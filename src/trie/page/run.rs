@@ -203,6 +203,17 @@ impl<V> Drop for IntoEntries<V> {
 }
 
 impl<V> Page<V> {
+    /// Calls `f` with all entries and their suffixes, until it returns an error.
+    #[inline]
+    pub(in crate::trie) fn try_for_each<'a, E>(
+        &'a self,
+        mut f: impl FnMut(&[u8], &'a V) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (mut key, values) = (KeyBuffer::new(), self.values());
+        let suffixes = self.suffixes();
+        suffixes.try_for_each(0..values.len(), &mut key, 0, |index, key| f(key, &values[index]))
+    }
+
     /// The entries of the page.
     #[inline]
     pub(in crate::trie) fn entries(&self) -> Entries<'_, V> {

@@ -9,6 +9,7 @@
 use super::super::key::KeyBuffer;
 use super::search::rank_of_head;
 use std::cmp::Ordering;
+use std::convert::Infallible;
 use std::ops::Range;
 use std::ptr::NonNull;
 
@@ -256,12 +257,28 @@ impl<'a> Suffixes<'a> {
         depth: usize,
         mut f: impl FnMut(usize, &[u8]),
     ) {
+        let Ok(()) = self.try_for_each(range, key, depth, |index, key| {
+            f(index, key);
+            Ok::<(), Infallible>(())
+        });
+    }
+
+    /// As [`for_each`](Self::for_each), until `f` returns an error.
+    #[inline]
+    pub(super) fn try_for_each<E>(
+        &self,
+        range: Range<usize>,
+        key: &mut KeyBuffer,
+        depth: usize,
+        mut f: impl FnMut(usize, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut start = self.start(range.start);
         for index in range {
             key.truncate(depth);
             start = self.push_from(index, start, key);
-            f(index, key);
+            f(index, key)?;
         }
+        Ok(())
     }
 
     /// Appends the suffix, whose tail begins at `start`, to `key`, and returns where the next one's

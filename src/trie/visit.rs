@@ -1,0 +1,64 @@
+//! Reading all entries in one call.
+
+use super::Trie;
+use super::node::RootKind;
+use std::convert::Infallible;
+
+impl<V> Trie<V> {
+    /// Calls `f` with each entry, in key order. Takes **O(n)** for `n` bytes of keys, and is the
+    /// fastest way to read a whole trie, above all a small one: there is nothing to keep between two
+    /// entries. See also [`cursor`](Self::cursor), which can stop and go on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use triekv::trie::Trie;
+    ///
+    /// let trie = Trie::from([("mary", 1), ("mark", 2)]);
+    /// let mut keys = Vec::new();
+    /// trie.for_each(|key, _| keys.extend_from_slice(key));
+    /// assert_eq!(keys, b"markmary");
+    /// ```
+    pub fn for_each<'a>(&'a self, mut f: impl FnMut(&[u8], &'a V)) {
+        if let RootKind::Tree(_) = self.root.kind() {
+            return self.cursor().for_each(f);
+        }
+        let Ok(()) = self.try_for_each(|key, value| {
+            f(key, value);
+            Ok::<(), Infallible>(())
+        });
+    }
+
+    /// Calls `f` with each entry, in key order, until it returns an error. Takes as long as
+    /// [`for_each`](Self::for_each).
+    ///
+    /// # Errors
+    ///
+    /// The error that `f` returned. It isn't called after that.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use triekv::trie::Trie;
+    ///
+    /// let trie = Trie::from([("a", 1), ("b", -2), ("c", 3)]);
+    /// let negative = trie.try_for_each(|_, &value| if value < 0 { Err(value) } else { Ok(()) });
+    /// assert_eq!(negative, Err(-2));
+    /// ```
+    pub fn try_for_each<'a, E>(
+        &'a self,
+        mut f: impl FnMut(&[u8], &'a V) -> Result<(), E>,
+    ) -> Result<(), E> {
+        match self.root.kind() {
+            RootKind::Empty => Ok(()),
+            RootKind::Page(page) => page.try_for_each(f),
+            RootKind::Tree(_) => {
+                let mut cursor = self.cursor();
+                while let Some((key, value)) = cursor.next() {
+                    f(key, value)?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
