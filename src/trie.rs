@@ -99,6 +99,7 @@ pub use extract::ExtractIf;
 pub use iter::{
     IntoIter, IntoKeys, IntoValues, Iter, IterMut, Keys, Range, RangeMut, Values, ValuesMut,
 };
+pub(crate) use page::Parts;
 pub use range::KeyRange;
 
 use build::Builder;

@@ -19,7 +19,8 @@ mod shape;
 mod suffix;
 
 pub(super) use run::{Entries, EntriesMut, IntoEntries, Run};
-pub(super) use suffix::{Suffixes, common_prefix_len};
+pub(crate) use suffix::Parts;
+pub(super) use suffix::{KEY_JOINED, Suffixes, common_prefix_len};
 
 use super::key::KeyBuffer;
 use super::node::{Block, CloneFn, CloneSlot, PAGE_LINES, add_owner, prefetch, remove_owner};

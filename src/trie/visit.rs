@@ -2,6 +2,7 @@
 
 use super::Trie;
 use super::node::RootKind;
+use super::page::{KEY_JOINED, Parts};
 use std::convert::Infallible;
 
 impl<V> Trie<V> {
@@ -49,13 +50,31 @@ impl<V> Trie<V> {
         &'a self,
         mut f: impl FnMut(&[u8], &'a V) -> Result<(), E>,
     ) -> Result<(), E> {
+        let (mut short, mut long) = ([0; KEY_JOINED], Vec::new());
+        self.try_for_each_in_parts(|key, value| {
+            if let Some(key) = key.join(&mut short) {
+                return f(key, value);
+            }
+            long.clear();
+            long.extend_from_slice(&key.head);
+            long.extend_from_slice(key.tail);
+            f(&long, value)
+        })
+    }
+
+    /// As [`try_for_each`](Self::try_for_each), for those who copy the keys anyway.
+    #[inline]
+    pub(crate) fn try_for_each_in_parts<'a, E>(
+        &'a self,
+        mut f: impl FnMut(Parts<'_>, &'a V) -> Result<(), E>,
+    ) -> Result<(), E> {
         match self.root.kind() {
             RootKind::Empty => Ok(()),
             RootKind::Page(page) => page.try_for_each(f),
             RootKind::Tree(_) => {
                 let mut cursor = self.cursor();
                 while let Some((key, value)) = cursor.next() {
-                    f(key, value)?;
+                    f(Parts::new(key), value)?;
                 }
                 Ok(())
             }

@@ -20,6 +20,18 @@ pub(crate) fn plain_len(bytes: &[u8]) -> usize {
     words.len() * WORD + rest.iter().position(|byte| is_special(*byte)).unwrap_or(rest.len())
 }
 
+/// Whether all of these bytes, `N` of which are a multiple of four, stand for themselves.
+#[inline]
+pub(crate) fn is_plain<const N: usize>(bytes: &[u8; N]) -> bool {
+    const { assert!(N.is_multiple_of(4), "a rest of less than half a word would be passed over") };
+    let (words, rest) = bytes.as_chunks();
+    let words = words.iter().map(|word| u64::from_le_bytes(*word));
+    // The other half of the word is zeroes with their high bits set, which are not special.
+    let halves = rest.as_chunks().0.iter();
+    let halves = halves.map(|half| HIGHS << 32 | u64::from(u32::from_le_bytes(*half)));
+    words.chain(halves).fold(0, |found, word| found | special_bytes(word)) == 0
+}
+
 fn is_special(byte: u8) -> bool {
     byte == b'"' || byte == b'\\' || byte < 0x20
 }
@@ -49,6 +61,9 @@ mod tests {
                     bytes[place] = byte;
                     let expected = if is_special(byte) { place } else { length };
                     assert_eq!(plain_len(&bytes), expected, "{byte:#x} at {place} of {length}");
+                    if let Some(chunk) = bytes.first_chunk::<12>() {
+                        assert_eq!(is_plain(chunk), expected >= 12);
+                    }
                 }
             }
         }

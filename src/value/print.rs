@@ -1,9 +1,11 @@
 //! The native text of values. The parser reads it back; `docs/grammar.md` states it.
 
+use std::convert::Infallible;
 use std::fmt;
 
-use super::plain::plain_len;
-use super::{DEPTH_MAX, Value};
+use super::plain::{is_plain, plain_len};
+use super::{DEPTH_MAX, Map, Value};
+use crate::trie::Parts;
 
 /// Room for the text of most values.
 const TEXT_BYTES: usize = 128;
@@ -48,6 +50,8 @@ fn text(out: Vec<u8>) -> String {
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "one call less for each scalar")]
 fn write_value(out: &mut Vec<u8>, value: &Value, depth_left: usize) {
     match value {
         Value::Null => out.extend_from_slice(b"null"),
@@ -57,39 +61,55 @@ fn write_value(out: &mut Vec<u8>, value: &Value, depth_left: usize) {
         Value::UInt(number) => write_integer(out, *number),
         Value::Float(number) => write_float(out, *number),
         Value::Str(text) => write_string(out, text.as_bytes()),
-        Value::List(items) => {
-            let Some(depth_left) = depth_left.checked_sub(1) else {
-                return out.extend_from_slice(b"[...]");
-            };
-            out.push(b'[');
-            for (index, item) in items.iter().enumerate() {
-                separate(out, index == 0);
-                write_value(out, item, depth_left);
-            }
-            out.push(b']');
-        }
-        Value::Map(fields) => {
-            let Some(depth_left) = depth_left.checked_sub(1) else {
-                return out.extend_from_slice(b"{...}");
-            };
-            out.push(b'{');
-            let mut is_first = true;
-            fields.for_each(|name, field| {
-                separate(out, is_first);
-                is_first = false;
-                write_string(out, name);
-                out.extend_from_slice(b": ");
-                write_value(out, field, depth_left);
-            });
-            out.push(b'}');
-        }
+        Value::List(items) => write_list(out, items, depth_left),
+        Value::Map(fields) => write_map(out, fields, depth_left),
     }
 }
 
-fn separate(out: &mut Vec<u8>, is_first: bool) {
-    if !is_first {
-        out.extend_from_slice(b"; ");
+fn write_list(out: &mut Vec<u8>, items: &[Value], depth_left: usize) {
+    let Some(depth_left) = depth_left.checked_sub(1) else {
+        return out.extend_from_slice(b"[...]");
+    };
+    out.push(b'[');
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            out.extend_from_slice(b"; ");
+        }
+        write_value(out, item, depth_left);
     }
+    out.push(b']');
+}
+
+fn write_map(out: &mut Vec<u8>, fields: &Map, depth_left: usize) {
+    let Some(depth_left) = depth_left.checked_sub(1) else {
+        return out.extend_from_slice(b"{...}");
+    };
+    out.push(b'{');
+    let mut is_first = true;
+    let Ok(()) = fields.try_for_each_in_parts(|name, field| {
+        if !is_first {
+            out.extend_from_slice(b"; ");
+        }
+        is_first = false;
+        write_name(out, name);
+        write_value(out, field, depth_left);
+        Ok::<(), Infallible>(())
+    });
+    out.push(b'}');
+}
+
+/// Writes the name of a field and the colon behind it.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "one call less for each field")]
+fn write_name(out: &mut Vec<u8>, Parts { head, head_len, tail }: Parts<'_>) {
+    out.push(b'"');
+    if head_len == head.len() && is_plain(&head) {
+        out.extend_from_slice(&head);
+    } else {
+        write_characters(out, &head[..head_len]);
+    }
+    write_characters(out, tail);
+    out.extend_from_slice(b"\": ");
 }
 
 fn write_integer(out: &mut Vec<u8>, number: impl itoa::Integer) {
@@ -114,10 +134,62 @@ fn write_float(out: &mut Vec<u8>, number: f64) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// Writes a string in double quotes, runs without escapes in one piece each.
+/// Writes a string in double quotes.
 fn write_string(out: &mut Vec<u8>, text: &[u8]) {
-    out.reserve(text.len() + 2);
     out.push(b'"');
+    write_characters(out, text);
+    out.push(b'"');
+}
+
+/// Writes what stands between the quotes of a string.
+#[inline]
+fn write_characters(out: &mut Vec<u8>, text: &[u8]) {
+    let is_written = match text.len() {
+        0 => true,
+        1..4 => write_few(out, text),
+        4..8 => write_ends::<4>(out, text),
+        8..16 => write_ends::<8>(out, text),
+        16..32 => write_ends::<16>(out, text),
+        _ => false,
+    };
+    if !is_written {
+        write_runs(out, text);
+    }
+}
+
+/// Writes one to three bytes, as [`write_ends`] writes more.
+#[inline]
+fn write_few(out: &mut Vec<u8>, text: &[u8]) -> bool {
+    let len = text.len();
+    let bytes = [text[0], text[len / 2], text[len - 1], b' '];
+    if !is_plain(&bytes) {
+        return false;
+    }
+    let end = out.len() + len;
+    out.extend_from_slice(&bytes);
+    out.truncate(end);
+    true
+}
+
+/// Writes from `N` to `2 * N` bytes as the first and the last `N`, which overlap, without a call for so
+/// little. Says whether it could: nothing is written if a byte needs an escape.
+#[inline]
+fn write_ends<const N: usize>(out: &mut Vec<u8>, text: &[u8]) -> bool {
+    let (Some(first), Some(last)) = (text.first_chunk::<N>(), text.last_chunk::<N>()) else {
+        return false;
+    };
+    if !is_plain(first) || !is_plain(last) {
+        return false;
+    }
+    let end = out.len() + text.len();
+    out.extend_from_slice(first);
+    out.truncate(end - N);
+    out.extend_from_slice(last);
+    true
+}
+
+/// Writes what stands between the quotes of a string, runs without escapes in one piece each.
+fn write_runs(out: &mut Vec<u8>, text: &[u8]) {
     let mut rest = text;
     loop {
         let (run, special) = rest.split_at(plain_len(rest));
@@ -126,7 +198,6 @@ fn write_string(out: &mut Vec<u8>, text: &[u8]) {
         write_escape(out, *byte);
         rest = after;
     }
-    out.push(b'"');
 }
 
 fn write_escape(out: &mut Vec<u8>, byte: u8) {

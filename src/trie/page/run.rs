@@ -1,7 +1,7 @@
 //! Walking over the entries of a page from both ends: shared, mutable and owned.
 
 use super::super::key::KeyBuffer;
-use super::{Page, Suffixes};
+use super::{Page, Parts, Suffixes};
 use std::marker::PhantomData;
 use std::mem;
 use std::ops::Range;
@@ -203,15 +203,14 @@ impl<V> Drop for IntoEntries<V> {
 }
 
 impl<V> Page<V> {
-    /// Calls `f` with all entries and their suffixes, until it returns an error.
+    /// Calls `f` with all entries, and their suffixes in parts, until it returns an error.
     #[inline]
     pub(in crate::trie) fn try_for_each<'a, E>(
         &'a self,
-        mut f: impl FnMut(&[u8], &'a V) -> Result<(), E>,
+        mut f: impl FnMut(Parts<'_>, &'a V) -> Result<(), E>,
     ) -> Result<(), E> {
-        let (mut key, values) = (KeyBuffer::new(), self.values());
-        let suffixes = self.suffixes();
-        suffixes.try_for_each(0..values.len(), &mut key, 0, |index, key| f(key, &values[index]))
+        let values = self.values();
+        self.suffixes().try_for_each(|index, suffix| f(suffix, &values[index]))
     }
 
     /// The entries of the page.

@@ -9,7 +9,6 @@
 use super::super::key::KeyBuffer;
 use super::search::rank_of_head;
 use std::cmp::Ordering;
-use std::convert::Infallible;
 use std::ops::Range;
 use std::ptr::NonNull;
 
@@ -25,6 +24,38 @@ pub(super) const WEIGHT_MAX: usize = TAIL_INLINE_MAX + 1;
 
 /// A tail that is no longer than this is copied by a move of this width.
 const TAIL_COPIED: usize = 16;
+
+/// A key in the two parts that a page keeps it in, for those who copy it anyway.
+#[derive(Clone, Copy)]
+pub(crate) struct Parts<'a> {
+    /// The first bytes, filled up with zeroes.
+    pub(crate) head: [u8; HEAD],
+    /// How many bytes of the head belong to the key: all of them, if there is a tail.
+    pub(crate) head_len: usize,
+    /// What follows the head.
+    pub(crate) tail: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    pub(in crate::trie) fn new(key: &'a [u8]) -> Self {
+        let mut head = [0; HEAD];
+        let (first, tail) = key.split_at(key.len().min(HEAD));
+        head[..first.len()].copy_from_slice(first);
+        Self { head, head_len: first.len(), tail }
+    }
+
+    /// Puts the key together at the start of `buffer`, if it is no longer than that.
+    #[inline]
+    pub(in crate::trie) fn join<'b>(&self, buffer: &'b mut [u8; KEY_JOINED]) -> Option<&'b [u8]> {
+        let len = self.head_len + self.tail.len();
+        buffer[..HEAD].copy_from_slice(&self.head);
+        buffer.get_mut(HEAD..HEAD + self.tail.len())?.copy_from_slice(self.tail);
+        buffer.get(..len)
+    }
+}
+
+/// Keys up to this length are put together without an allocation.
+pub(in crate::trie) const KEY_JOINED: usize = 64;
 
 /// How many bits of an end are the kind of the suffix.
 const KIND_BITS: u32 = 3;
@@ -257,26 +288,29 @@ impl<'a> Suffixes<'a> {
         depth: usize,
         mut f: impl FnMut(usize, &[u8]),
     ) {
-        let Ok(()) = self.try_for_each(range, key, depth, |index, key| {
-            f(index, key);
-            Ok::<(), Infallible>(())
-        });
-    }
-
-    /// As [`for_each`](Self::for_each), until `f` returns an error.
-    #[inline]
-    pub(super) fn try_for_each<E>(
-        &self,
-        range: Range<usize>,
-        key: &mut KeyBuffer,
-        depth: usize,
-        mut f: impl FnMut(usize, &[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
         let mut start = self.start(range.start);
         for index in range {
             key.truncate(depth);
             start = self.push_from(index, start, key);
-            f(index, key)?;
+            f(index, key);
+        }
+    }
+
+    /// Calls `f` with the index of each suffix and its [`Parts`], until it returns an error.
+    #[inline]
+    pub(super) fn try_for_each<E>(
+        &self,
+        mut f: impl FnMut(usize, Parts<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut start = 0;
+        for (index, (&end, &head)) in self.ends.iter().zip(self.heads).enumerate() {
+            let (kind, stop) = (kind(end), offset(end));
+            let tail = if kind == IN_BOX { self.tail(index) } else { &self.tails[start..stop] };
+            f(
+                index,
+                Parts { head: bytes_of(head), head_len: usize::from(kind.min(INLINE)), tail },
+            )?;
+            start = stop;
         }
         Ok(())
     }
