@@ -6,12 +6,13 @@ use std::borrow::Cow;
 use nom::bytes::complete::{tag, take_while, take_while_m_n, take_while1};
 use nom::character::complete::{char, one_of};
 use nom::combinator::{eof, opt, recognize};
-use nom::error::ErrorKind;
+use nom::error::{ErrorKind, ParseError as _};
 use nom::sequence::preceded;
 use nom::{Err, IResult, Parser};
 
 use super::{ParseError, ParseErrorKind};
 use crate::value::Value;
+use crate::value::plain::plain_len;
 
 /// What a parser gives: what is left, and what it made of the rest.
 pub(super) type Parsed<'a, T> = IResult<&'a str, T, Fault<'a>>;
@@ -112,42 +113,59 @@ pub(super) fn is_control(character: char) -> bool {
 }
 
 /// `ws = { " " | tab | CR | LF }`
+#[inline]
 pub(super) fn space(input: &str) -> Parsed<'_, ()> {
-    run(is_space).map(drop).parse(input)
+    // Mostly there is none, or one blank.
+    let rest = input.strip_prefix(' ').unwrap_or(input);
+    match rest.bytes().next() {
+        Some(b' ' | b'\t' | b'\r' | b'\n') => run(is_space).map(drop).parse(rest),
+        _ => Ok((rest, ())),
+    }
 }
 
-/// One character and the white space after it.
-pub(super) fn symbol<'a>(character: char) -> impl Parser<&'a str, Output = (), Error = Fault<'a>> {
-    (char(character), space).map(|_| ())
+/// One character, which is ASCII, and the white space after it.
+#[inline]
+pub(super) fn symbol(character: u8) -> impl Fn(&str) -> Parsed<'_, ()> {
+    move |input| match input.split_at_checked(1) {
+        Some((first, rest)) if first.as_bytes() == [character] => space(rest),
+        _ => Err(Err::Error(Fault::from_error_kind(input, ErrorKind::Char))),
+    }
 }
 
 /// `string = '"' , { plain | escape } , '"'`, without the white space after it; borrowed from the
 /// input if there are no escapes.
 pub(super) fn quoted(input: &str) -> Parsed<'_, Cow<'_, str>> {
-    let (mut rest, _) = char('"')(input)?;
-    let mut text = Cow::Borrowed("");
-    loop {
-        let Some(length) = rest.bytes().position(ends_plain) else {
-            return Err(Fault::fail(input, ParseErrorKind::UnclosedString));
-        };
-        // The byte found is ASCII, so this is a boundary of characters.
-        let (plain, tail) = rest.split_at(length);
-        text += plain;
-        match tail.as_bytes().first() {
-            Some(b'"') => return char('"')(tail).map(|(rest, _)| (rest, text)),
-            Some(b'\\') => {
-                let (tail, escaped) = escape(tail, input)?;
-                text.to_mut().push(escaped);
-                rest = tail;
-            }
-            _ => return Err(control(tail)),
-        }
+    let (rest, _) = char('"')(input)?;
+    // The byte that ends the run is ASCII, so this is a boundary of characters.
+    let (plain, tail) = rest.split_at(plain_len(rest.as_bytes()));
+    match tail.strip_prefix('"') {
+        Some(rest) => Ok((rest, Cow::Borrowed(plain))),
+        None => quoted_with_escapes(input, plain, tail),
     }
 }
 
-/// Tells whether a byte ends a run of characters that stand for themselves.
-fn ends_plain(byte: u8) -> bool {
-    byte == b'"' || byte == b'\\' || byte < 0x20
+/// The string that begins `input`, of which `plain` has been read and `tail` is left.
+#[cold]
+fn quoted_with_escapes<'a>(
+    input: &'a str,
+    plain: &str,
+    mut tail: &'a str,
+) -> Parsed<'a, Cow<'a, str>> {
+    let mut text = plain.to_owned();
+    loop {
+        match tail.as_bytes().first() {
+            Some(b'"') => return char('"')(tail).map(|(rest, _)| (rest, Cow::Owned(text))),
+            Some(b'\\') => {
+                let (rest, escaped) = escape(tail, input)?;
+                text.push(escaped);
+                let (plain, rest) = rest.split_at(plain_len(rest.as_bytes()));
+                text += plain;
+                tail = rest;
+            }
+            Some(_) => return Err(control(tail)),
+            None => return Err(Fault::fail(input, ParseErrorKind::UnclosedString)),
+        }
+    }
 }
 
 /// The fault of a control character at the start of `rest`.
@@ -203,6 +221,7 @@ fn unit<'a>(input: &'a str, string: &'a str) -> Parsed<'a, u32> {
 }
 
 /// A string and the white space after it.
+#[inline]
 pub(super) fn string(input: &str) -> Parsed<'_, Cow<'_, str>> {
     let (rest, text) = quoted(input)?;
     let (rest, ()) = space(rest)?;
@@ -212,6 +231,10 @@ pub(super) fn string(input: &str) -> Parsed<'_, Cow<'_, str>> {
 /// `number = [ "-" ] , digits , [ "." , digit , { digit } ] , [ exponent ]`, an integer if it has
 /// neither fraction nor exponent.
 pub(super) fn number(input: &str) -> Parsed<'_, Value> {
+    if let Some((rest, number)) = short_number(input) {
+        let (rest, ()) = space(rest)?;
+        return Ok((rest, number));
+    }
     let (rest, _) = opt(char('-')).parse(input)?;
     let (rest, _) = natural(rest)?;
     let (rest, fraction) = opt(preceded(char('.'), expect("a digit", digits))).parse(rest)?;
@@ -222,6 +245,58 @@ pub(super) fn number(input: &str) -> Parsed<'_, Value> {
     let number = number.map_err(|kind| Fault::fail(input, kind))?;
     let (rest, ()) = space(rest)?;
     Ok((rest, number))
+}
+
+/// How many digits fit any `u64`, and any `i64`.
+const DIGITS_SHORT: usize = 18;
+
+/// Floats hold every integer up to this one exactly.
+const MANTISSA_MAX: u64 = 1 << f64::MANTISSA_DIGITS;
+
+/// Powers of ten, each of which a float holds exactly.
+const POWERS_OF_TEN: [f64; DIGITS_SHORT + 1] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
+    1e17, 1e18,
+];
+
+/// A number of few digits and without exponent, or `None` if this is another one or none at all.
+///
+/// A float is the quotient of two numbers that floats hold exactly, so that it is rounded once, to the
+/// nearest (W. D. Clinger, "How to Read Floating Point Numbers Accurately", 1990).
+#[inline]
+fn short_number(input: &str) -> Option<(&str, Value)> {
+    let unsigned = input.strip_prefix('-').unwrap_or(input);
+    let is_negative = unsigned.len() < input.len();
+    let (natural, integer) = leading_digits(unsigned, 0);
+    if natural == 0 || natural > 1 && unsigned.starts_with('0') {
+        return None;
+    }
+    let (_, rest) = unsigned.split_at(natural);
+    let (rest, number) = if let Some(rest) = rest.strip_prefix('.') {
+        let (fraction, mantissa) = leading_digits(rest, integer);
+        if fraction == 0 || natural + fraction > DIGITS_SHORT || mantissa > MANTISSA_MAX {
+            return None;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "floats hold it exactly")]
+        let float = mantissa as f64 / POWERS_OF_TEN.get(fraction)?;
+        let (_, rest) = rest.split_at(fraction);
+        (rest, Value::Float(if is_negative { -float } else { float }))
+    } else {
+        let integer = i64::try_from(integer).ok().filter(|_| natural <= DIGITS_SHORT)?;
+        (rest, Value::Int(if is_negative { -integer } else { integer }))
+    };
+    let has_exponent = matches!(rest.bytes().next(), Some(b'e' | b'E'));
+    (!has_exponent).then_some((rest, number))
+}
+
+/// How many digits begin `text`, and the number that has them behind those of `number`. It is wrong
+/// where all of them are more than [`DIGITS_SHORT`].
+#[inline]
+fn leading_digits(text: &str, number: u64) -> (usize, u64) {
+    let digits = text.bytes().take_while(u8::is_ascii_digit);
+    digits.fold((0, number), |(count, number), digit| {
+        (count + 1, number.wrapping_mul(10).wrapping_add(u64::from(digit - b'0')))
+    })
 }
 
 /// `natural = "0" | nonzero , { digit }`

@@ -1,14 +1,17 @@
 //! Values: `value = map | list | string | number | word`.
 #![warn(clippy::indexing_slicing)]
 
+use std::borrow::Cow;
+
 use nom::Parser;
 use nom::branch::alt;
 use nom::bytes::complete::tag;
 use nom::combinator::value as give;
+use smallvec::SmallVec;
 
 use super::ParseErrorKind;
 use super::lexeme::{Fault, Parsed, end, expect, number, space, string, symbol};
-use crate::value::{DEPTH_MAX, Map, Value};
+use crate::value::{DEPTH_MAX, List, Map, Value};
 
 /// What the grammar of a value depends on, besides the text.
 #[derive(Clone, Copy, Debug)]
@@ -62,27 +65,39 @@ fn value(input: &str, context: Context) -> Parsed<'_, Value> {
     match input.bytes().next() {
         Some(b'{') => map(input, context),
         Some(b'[') => list(input, context),
-        Some(b'"') => string.map(|text| Value::Str(text.into())).parse(input),
+        Some(b'"') => string.map(Value::from).parse(input),
         Some(b'-' | b'0'..=b'9') => number(input),
         _ => expect("a value", |input| word(input, context)).parse(input),
+    }
+}
+
+/// So many fields or items of a container are on the stack while it is read, others on the heap.
+const ON_STACK: usize = 8;
+
+/// The name of a field, borrowed from the text if it has no escapes.
+struct Name<'a>(Cow<'a, str>);
+
+impl AsRef<[u8]> for Name<'_> {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
     }
 }
 
 /// `map = "{" , ws , [ pair , { ";" , ws , pair } ] , "}" , ws`
 fn map(input: &str, context: Context) -> Parsed<'_, Value> {
     let inside = context.inside(input)?;
-    let (mut rest, ()) = symbol('{').parse(input)?;
-    let mut fields = Map::new();
-    if let Ok((rest, ())) = symbol('}').parse(rest) {
-        return Ok((rest, Value::Map(fields)));
+    let (mut rest, ()) = symbol(b'{')(input)?;
+    if let Ok((rest, ())) = symbol(b'}')(rest) {
+        return Ok((rest, Value::Map(Map::new())));
     }
+    let mut fields: SmallVec<[(Name<'_>, Value); ON_STACK]> = SmallVec::new();
     loop {
         let (after, name) = expect("a field name in double quotes", string)(rest)?;
-        let (after, ()) = expect("':'", symbol(':'))(after)?;
+        let (after, ()) = expect("':'", symbol(b':'))(after)?;
         let (after, field) = value(after, inside)?;
-        fields.insert(name.as_bytes(), field);
-        match next(after, '}', "';' or '}'")? {
-            (rest, Next::End) => return Ok((rest, Value::Map(fields))),
+        fields.push((Name(name), field));
+        match next(after, b'}', "';' or '}'")? {
+            (rest, Next::End) => return Ok((rest, Value::Map(Map::from_entries(fields)))),
             (after, Next::More) => rest = after,
         }
     }
@@ -91,16 +106,16 @@ fn map(input: &str, context: Context) -> Parsed<'_, Value> {
 /// `list = "[" , ws , [ value , { ";" , ws , value } ] , "]" , ws`
 fn list(input: &str, context: Context) -> Parsed<'_, Value> {
     let inside = context.inside(input)?;
-    let (mut rest, ()) = symbol('[').parse(input)?;
-    let mut items = Vec::new();
-    if let Ok((rest, ())) = symbol(']').parse(rest) {
-        return Ok((rest, Value::List(items.into())));
+    let (mut rest, ()) = symbol(b'[')(input)?;
+    if let Ok((rest, ())) = symbol(b']')(rest) {
+        return Ok((rest, Value::List(List::new())));
     }
+    let mut items: SmallVec<[Value; ON_STACK]> = SmallVec::new();
     loop {
         let (after, item) = value(rest, inside)?;
         items.push(item);
-        match next(after, ']', "';' or ']'")? {
-            (rest, Next::End) => return Ok((rest, Value::List(items.into()))),
+        match next(after, b']', "';' or ']'")? {
+            (rest, Next::End) => return Ok((rest, Value::List(items.into_iter().collect()))),
             (after, Next::More) => rest = after,
         }
     }
@@ -114,12 +129,14 @@ enum Next {
 }
 
 /// Reads the separator, or the bracket that closes.
-fn next<'a>(input: &'a str, close: char, what: &'static str) -> Parsed<'a, Next> {
-    if input.starts_with(',') {
-        return Err(Fault::fail(input, ParseErrorKind::Comma));
+#[inline]
+fn next<'a>(input: &'a str, close: u8, what: &'static str) -> Parsed<'a, Next> {
+    match input.split_at_checked(1).map(|(next, rest)| (next.as_bytes(), rest)) {
+        Some(([b';'], rest)) => space.map(|()| Next::More).parse(rest),
+        Some(([b','], _)) => Err(Fault::fail(input, ParseErrorKind::Comma)),
+        Some(([next], rest)) if *next == close => space.map(|()| Next::End).parse(rest),
+        _ => Err(Fault::expected(input, what)),
     }
-    let next = alt((give(Next::More, symbol(';')), give(Next::End, symbol(close))));
-    expect(what, next)(input)
 }
 
 /// `word = ( "null" | "true" | "false" ) , ws`

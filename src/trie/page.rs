@@ -112,6 +112,29 @@ impl<V> Page<V> {
         page
     }
 
+    /// How many bytes of tails a page of entries with these suffixes has, or `None` if they are too
+    /// many for a page, or too long.
+    pub(super) fn tails_of<'k>(suffixes: impl ExactSizeIterator<Item = &'k [u8]>) -> Option<usize> {
+        let len = suffixes.len();
+        let (tails, weight) = suffixes.map(Suffix::new).fold((0, 0), |(tails, weight), suffix| {
+            (tails + suffix.tail_bytes(), weight + suffix.weight())
+        });
+        (!Self::is_over_full(len, weight)).then_some(tails)
+    }
+
+    /// Makes a page that is a whole trie of entries whose keys ascend, with so many bytes of
+    /// [tails](Self::tails_of).
+    pub(super) fn from_ascending<K: AsRef<[u8]>>(
+        entries: impl ExactSizeIterator<Item = (K, V)>,
+        tails: usize,
+    ) -> Self {
+        let mut page = Self::new(entries.len(), tails, true);
+        for (key, value) in entries {
+            page.push(key.as_ref(), value);
+        }
+        page
+    }
+
     #[inline]
     pub(super) fn len(&self) -> usize {
         usize::from(self.header().len)
