@@ -4,9 +4,6 @@
 use std::borrow::Cow;
 
 use nom::Parser;
-use nom::branch::alt;
-use nom::bytes::complete::tag;
-use nom::combinator::value as give;
 use smallvec::SmallVec;
 
 use super::ParseErrorKind;
@@ -67,7 +64,7 @@ fn value(input: &str, context: Context) -> Parsed<'_, Value> {
         Some(b'[') => list(input, context),
         Some(b'"') => string.map(Value::from).parse(input),
         Some(b'-' | b'0'..=b'9') => number(input),
-        _ => expect("a value", |input| word(input, context)).parse(input),
+        _ => word(input, context),
     }
 }
 
@@ -97,7 +94,7 @@ fn map(input: &str, context: Context) -> Parsed<'_, Value> {
         let (after, field) = value(after, inside)?;
         fields.push((Name(name), field));
         match next(after, b'}', "';' or '}'")? {
-            (rest, Next::End) => return Ok((rest, Value::Map(Map::from_entries(fields)))),
+            (rest, Next::End) => return Ok((rest, Value::Map(Map::from_entries(&mut fields)))),
             (after, Next::More) => rest = after,
         }
     }
@@ -115,7 +112,7 @@ fn list(input: &str, context: Context) -> Parsed<'_, Value> {
         let (after, item) = value(rest, inside)?;
         items.push(item);
         match next(after, b']', "';' or ']'")? {
-            (rest, Next::End) => return Ok((rest, Value::List(items.into_iter().collect()))),
+            (rest, Next::End) => return Ok((rest, Value::List(items.drain(..).collect()))),
             (after, Next::More) => rest = after,
         }
     }
@@ -141,24 +138,17 @@ fn next<'a>(input: &'a str, close: u8, what: &'static str) -> Parsed<'a, Next> {
 
 /// `word = ( "null" | "true" | "false" ) , ws`
 fn word(input: &str, context: Context) -> Parsed<'_, Value> {
-    let (rest, word) = if context.capital_booleans {
-        alt((lower_case, capital_boolean)).parse(input)?
-    } else {
-        lower_case(input)?
-    };
-    let (rest, ()) = space(rest)?;
-    Ok((rest, word))
-}
-
-fn lower_case(input: &str) -> Parsed<'_, Value> {
-    alt((
-        give(Value::Null, tag("null")),
-        give(Value::Bool(true), tag("true")),
-        give(Value::Bool(false), tag("false")),
-    ))
-    .parse(input)
-}
-
-fn capital_boolean(input: &str) -> Parsed<'_, Value> {
-    alt((give(Value::Bool(true), tag("True")), give(Value::Bool(false), tag("False")))).parse(input)
+    let words = [
+        ("null", Value::Null),
+        ("true", Value::Bool(true)),
+        ("false", Value::Bool(false)),
+        ("True", Value::Bool(true)),
+        ("False", Value::Bool(false)),
+    ];
+    let allowed = if context.capital_booleans { 5 } else { 3 };
+    let read = |(word, value)| Some((input.strip_prefix(word)?, value));
+    match words.into_iter().take(allowed).find_map(read) {
+        Some((rest, word)) => space.map(|()| word.clone()).parse(rest),
+        None => Err(Fault::expected(input, "a value")),
+    }
 }

@@ -6,6 +6,7 @@ use super::node::{Node, Root};
 use super::page::{Page, common_prefix_len, tail_bytes_of, weight_of};
 use super::place::KEY_BYTES_MAX;
 use super::walk::Owned;
+use smallvec::{Array, SmallVec};
 use std::cmp::Ordering;
 use std::mem;
 
@@ -233,15 +234,15 @@ impl<V> Pending<V> {
 }
 
 impl<V> Trie<V> {
-    /// Makes a trie of entries in any order; of those with the same key the last wins. Takes
+    /// Makes a trie of all `entries`, in any order; of those with the same key the last wins. Takes
     /// **O(n log n)** comparisons for `n` entries, fewer if many ascend, and sorts them in their place:
     /// the fastest way to make a small trie.
-    pub(crate) fn from_entries<K, E>(mut entries: E) -> Self
+    pub(crate) fn from_entries<K, A>(entries: &mut SmallVec<A>) -> Self
     where
         K: AsRef<[u8]>,
-        E: AsMut<[(K, V)]> + IntoIterator<Item = (K, V), IntoIter: ExactSizeIterator>,
+        A: Array<Item = (K, V)>,
     {
-        let sorted = entries.as_mut();
+        let sorted = entries.as_mut_slice();
         let ascend = |sorted: &[(K, V)]| {
             sorted.is_sorted_by(|(left, _), (right, _)| left.as_ref() < right.as_ref())
         };
@@ -250,7 +251,7 @@ impl<V> Trie<V> {
             if !ascend(sorted) {
                 // A key is there twice, and the last of its values, which the sort left behind.
                 let mut trie = Self::new();
-                trie.extend(entries);
+                trie.extend(entries.drain(..));
                 return trie;
             }
         }
@@ -262,10 +263,10 @@ impl<V> Trie<V> {
         let tails = Page::<V>::tails_of(keys);
         let root = match tails {
             Some(_) if sorted.is_empty() => Root::empty(),
-            Some(tails) => Page::from_ascending(entries.into_iter(), tails).into(),
+            Some(tails) => Page::from_ascending(entries.drain(..), tails).into(),
             None => {
                 let mut builder = Builder::new();
-                for (key, value) in entries {
+                for (key, value) in entries.drain(..) {
                     let pushed = builder.push(key.as_ref(), value);
                     assert!(pushed.is_ok(), "the keys ascend");
                 }

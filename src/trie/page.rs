@@ -129,8 +129,25 @@ impl<V> Page<V> {
         tails: usize,
     ) -> Self {
         let mut page = Self::new(entries.len(), tails, true);
-        for (key, value) in entries {
-            page.push(key.as_ref(), value);
+        let (values, slots) = (page.value_slots(), page.shape().slots);
+        let SuffixesMut { header, heads, ends, tails } = page.suffixes_mut();
+        let mut start = 0;
+        for (index, (key, value)) in entries.enumerate() {
+            assert!(index < slots, "there are no more entries than were announced");
+            let suffix = Suffix::new(key.as_ref());
+            let stop = start + suffix.tail_bytes();
+            heads[index] = suffix.head;
+            suffix.write_tail(&mut tails[start..stop]);
+            ends[index] = suffix.end(start);
+            if suffix.is_boxed() {
+                header.tails |= BOXED;
+            }
+            // SAFETY: the index is less than the number of slots, by the assertion.
+            let place = unsafe { values.add(index) };
+            // SAFETY: the slot is free: the page has no more than `index` entries.
+            unsafe { place.write(value) };
+            header.len += 1;
+            start = stop;
         }
         page
     }

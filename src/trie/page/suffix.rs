@@ -116,6 +116,9 @@ impl<'k> Suffix<'k> {
     pub(super) fn write_tail(&self, place: &mut [u8]) {
         if self.kind == IN_BOX {
             BoxedTail::new(self.tail).write(place);
+        } else if place.len() < HEAD {
+            // Without a call for so little, which most tails of short names are.
+            place.iter_mut().zip(self.tail).for_each(|(to, from)| *to = *from);
         } else {
             place.copy_from_slice(self.tail);
         }
