@@ -249,3 +249,33 @@ fn commands_cross_the_wire() {
         assert_eq!(postcard::from_bytes::<Command>(&bytes).unwrap(), command);
     }
 }
+
+#[test]
+fn numbers_are_rounded_to_the_nearest_however_long_they_are() {
+    // Digits drawn from a sequence that has all lengths before and after the point.
+    let mut state = 1_u64;
+    let mut draw = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 33) % below
+    };
+    for _ in 0..20_000 {
+        let mut digits =
+            |most| (0..=draw(most)).map(|_| char::from(b'0' + draw(10) as u8)).collect();
+        let (natural, fraction): (String, String) = (digits(22), digits(22));
+        let natural = natural.trim_start_matches('0');
+        let natural = if natural.is_empty() { "0" } else { natural };
+        for sign in ["", "-"] {
+            let float = format!("{sign}{natural}.{fraction}");
+            let expected = Value::Float(float.parse().unwrap());
+            assert_eq!(parse_value(&float), Ok(expected), "{float}");
+
+            let integer = format!("{sign}{natural}");
+            let expected = match (integer.parse::<i64>(), integer.parse::<u64>()) {
+                (Ok(number), _) => Some(Value::Int(number)),
+                (_, Ok(number)) => Some(Value::UInt(number)),
+                _ => None,
+            };
+            assert_eq!(parse_value(&integer).ok(), expected, "{integer}");
+        }
+    }
+}

@@ -11,6 +11,7 @@ mod panics;
 mod shapes;
 mod snapshots;
 mod values;
+mod visit;
 
 use super::*;
 use std::cell::Cell;

@@ -2,7 +2,7 @@
 
 use super::Trie;
 use super::node::RootKind;
-use super::page::{KEY_JOINED, Parts};
+use super::page::{KEY_JOINED, Parts, Suffixes};
 use std::convert::Infallible;
 
 impl<V> Trie<V> {
@@ -50,34 +50,36 @@ impl<V> Trie<V> {
         &'a self,
         mut f: impl FnMut(&[u8], &'a V) -> Result<(), E>,
     ) -> Result<(), E> {
-        let (mut short, mut long) = ([0; KEY_JOINED], Vec::new());
-        self.try_for_each_in_parts(|key, value| {
-            if let Some(key) = key.join(&mut short) {
-                return f(key, value);
+        let Some(entries) = self.in_parts() else {
+            let mut cursor = self.cursor();
+            while let Some((key, value)) = cursor.next() {
+                f(key, value)?;
             }
-            long.clear();
-            long.extend_from_slice(&key.head);
-            long.extend_from_slice(key.tail);
-            f(&long, value)
-        })
-    }
-
-    /// As [`try_for_each`](Self::try_for_each), for those who copy the keys anyway.
-    #[inline]
-    pub(crate) fn try_for_each_in_parts<'a, E>(
-        &'a self,
-        mut f: impl FnMut(Parts<'_>, &'a V) -> Result<(), E>,
-    ) -> Result<(), E> {
-        match self.root.kind() {
-            RootKind::Empty => Ok(()),
-            RootKind::Page(page) => page.try_for_each(f),
-            RootKind::Tree(_) => {
-                let mut cursor = self.cursor();
-                while let Some((key, value)) = cursor.next() {
-                    f(Parts::new(key), value)?;
-                }
-                Ok(())
+            return Ok(());
+        };
+        let (mut short, mut long) = ([0; KEY_JOINED], Vec::new());
+        for (key, value) in entries {
+            if let Some(key) = key.join(&mut short) {
+                f(key, value)?;
+            } else {
+                long.clear();
+                long.extend_from_slice(&key.head);
+                long.extend_from_slice(key.tail);
+                f(&long, value)?;
             }
         }
+        Ok(())
+    }
+
+    /// The entries of a trie of one page or none, in key order, for those who copy the keys anyway.
+    /// `None` if the trie is larger: its keys have to be put together.
+    #[inline]
+    pub(crate) fn in_parts(&self) -> Option<impl Iterator<Item = (Parts<'_>, &V)>> {
+        let (suffixes, values): (Suffixes<'_>, &[V]) = match self.root.kind() {
+            RootKind::Empty => Default::default(),
+            RootKind::Page(page) => (page.suffixes(), page.values()),
+            RootKind::Tree(_) => return None,
+        };
+        Some(suffixes.in_parts().zip(values))
     }
 }

@@ -1,6 +1,5 @@
 //! The native text of values. The parser reads it back; `docs/grammar.md` states it.
 
-use std::convert::Infallible;
 use std::fmt;
 
 use super::plain::{is_plain, plain_len};
@@ -45,9 +44,23 @@ impl fmt::Display for Value {
 }
 
 /// What was written, as text: all of it is UTF-8, but for field names that are not.
-fn text(out: Vec<u8>) -> String {
-    String::from_utf8(out)
-        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+fn text(mut out: Vec<u8>) -> String {
+    let len = out.len();
+    // The check takes whole blocks of ASCII at once, but the bytes of the last one one by one.
+    let padding = len.next_multiple_of(2 * size_of::<usize>()) - len;
+    out.resize(len + padding, b' ');
+    let mut text = String::from_utf8(out)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+    text.truncate(text.len() - padding);
+    text
+}
+
+/// The first `len` bytes of `head`, filled up with blanks.
+#[inline]
+fn filled(head: [u8; 4], len: usize) -> [u8; 4] {
+    const BLANKS: [u32; 5] = [0x2020_2020, 0x2020_2000, 0x2020_0000, 0x2000_0000, 0];
+    // What is to be filled is zeroes.
+    (u32::from_le_bytes(head) | BLANKS[len]).to_le_bytes()
 }
 
 #[inline(always)]
@@ -85,31 +98,54 @@ fn write_map(out: &mut Vec<u8>, fields: &Map, depth_left: usize) {
         return out.extend_from_slice(b"{...}");
     };
     out.push(b'{');
-    let mut is_first = true;
-    let Ok(()) = fields.try_for_each_in_parts(|name, field| {
-        if !is_first {
-            out.extend_from_slice(b"; ");
+    let start = out.len();
+    if let Some(fields) = fields.in_parts() {
+        for (name, field) in fields {
+            write_field(out, start, name, field, depth_left);
         }
-        is_first = false;
-        write_name(out, name);
-        write_value(out, field, depth_left);
-        Ok::<(), Infallible>(())
-    });
+    } else {
+        fields.for_each(|name, field| {
+            write_field(out, start, Parts::new(name), field, depth_left);
+        });
+    }
     out.push(b'}');
 }
 
-/// Writes the name of a field and the colon behind it.
+/// Writes a field of the map whose bracket ends at `start`.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "one call less for each field")]
-fn write_name(out: &mut Vec<u8>, Parts { head, head_len, tail }: Parts<'_>) {
-    out.push(b'"');
-    if head_len == head.len() && is_plain(&head) {
-        out.extend_from_slice(&head);
+fn write_field(
+    out: &mut Vec<u8>,
+    start: usize,
+    Parts { head, head_len, tail }: Parts<'_>,
+    field: &Value,
+    depth_left: usize,
+) {
+    if out.len() > start {
+        out.extend_from_slice(b"; ");
+    }
+    // The quote and the head go in one piece, of which a part is cut off again.
+    let end = out.len() + 1 + head_len;
+    let [a, b, c, d] = head;
+    out.extend_from_slice(&[b'"', a, b, c, d]);
+    if is_plain(&filled(head, head_len)) {
+        out.truncate(end);
     } else {
+        out.truncate(end - head_len);
         write_characters(out, &head[..head_len]);
     }
-    write_characters(out, tail);
-    out.extend_from_slice(b"\": ");
+    // Most names are short: no call for up to three bytes.
+    if !tail.is_empty() && (tail.len() > 3 || !write_few(out, tail)) {
+        write_characters(out, tail);
+    }
+    if let Value::Str(text) = field {
+        out.extend_from_slice(b"\": \"");
+        write_characters(out, text.as_bytes());
+        out.push(b'"');
+    } else {
+        out.extend_from_slice(b"\": ");
+        write_value(out, field, depth_left);
+    }
 }
 
 fn write_integer(out: &mut Vec<u8>, number: impl itoa::Integer) {
@@ -145,7 +181,6 @@ fn write_string(out: &mut Vec<u8>, text: &[u8]) {
 #[inline]
 fn write_characters(out: &mut Vec<u8>, text: &[u8]) {
     let is_written = match text.len() {
-        0 => true,
         1..4 => write_few(out, text),
         4..8 => write_ends::<4>(out, text),
         8..16 => write_ends::<8>(out, text),

@@ -1,7 +1,7 @@
 //! Walking over the entries of a page from both ends: shared, mutable and owned.
 
 use super::super::key::KeyBuffer;
-use super::{Page, Parts, Suffixes};
+use super::{Page, Suffixes};
 use std::marker::PhantomData;
 use std::mem;
 use std::ops::Range;
@@ -203,16 +203,6 @@ impl<V> Drop for IntoEntries<V> {
 }
 
 impl<V> Page<V> {
-    /// Calls `f` with all entries, and their suffixes in parts, until it returns an error.
-    #[inline]
-    pub(in crate::trie) fn try_for_each<'a, E>(
-        &'a self,
-        mut f: impl FnMut(Parts<'_>, &'a V) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let values = self.values();
-        self.suffixes().try_for_each(|index, suffix| f(suffix, &values[index]))
-    }
-
     /// The entries of the page.
     #[inline]
     pub(in crate::trie) fn entries(&self) -> Entries<'_, V> {

@@ -37,7 +37,7 @@ pub(crate) struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    pub(in crate::trie) fn new(key: &'a [u8]) -> Self {
+    pub(crate) fn new(key: &'a [u8]) -> Self {
         let mut head = [0; HEAD];
         let (first, tail) = key.split_at(key.len().min(HEAD));
         head[..first.len()].copy_from_slice(first);
@@ -186,7 +186,7 @@ impl BoxedTail {
 }
 
 /// The suffixes of a page.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(in crate::trie) struct Suffixes<'a> {
     pub(super) len: usize,
     /// The heads of the entries, and zeroes or rubbish up to a multiple of [`Shape::LANES`].
@@ -299,23 +299,16 @@ impl<'a> Suffixes<'a> {
         }
     }
 
-    /// Calls `f` with the index of each suffix and its [`Parts`], until it returns an error.
+    /// All suffixes, in order.
     #[inline]
-    pub(super) fn try_for_each<E>(
-        &self,
-        mut f: impl FnMut(usize, Parts<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
+    pub(in crate::trie) fn in_parts(self) -> impl Iterator<Item = Parts<'a>> {
         let mut start = 0;
-        for (index, (&end, &head)) in self.ends.iter().zip(self.heads).enumerate() {
+        self.ends.iter().zip(self.heads).enumerate().map(move |(index, (&end, &head))| {
             let (kind, stop) = (kind(end), offset(end));
             let tail = if kind == IN_BOX { self.tail(index) } else { &self.tails[start..stop] };
-            f(
-                index,
-                Parts { head: bytes_of(head), head_len: usize::from(kind.min(INLINE)), tail },
-            )?;
             start = stop;
-        }
-        Ok(())
+            Parts { head: bytes_of(head), head_len: usize::from(kind.min(INLINE)), tail }
+        })
     }
 
     /// Appends the suffix, whose tail begins at `start`, to `key`, and returns where the next one's
