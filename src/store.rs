@@ -45,6 +45,7 @@ mod shared;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod typed;
 
 use documents::check_command;
 use durable::{Durable, refuse_unless_new};

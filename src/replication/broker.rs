@@ -19,13 +19,14 @@ use crate::replication::shard::encode_command;
 use crate::replication::{ClientId, ClusterId, GroupId, ShardId};
 use crate::store::{CommandError, Page, Put, Record, Reply, ScanPage, check_key, check_value};
 use crate::transport::Transport;
-use crate::value::{Path, Value};
+use crate::value::{Path, Value, ValueError};
 
 mod clear;
 mod connect;
 mod lane;
 mod load;
 mod route;
+mod typed;
 
 pub use connect::{BrokerBuilder, ConnectError, Unreached};
 use lane::Lane;
@@ -52,6 +53,10 @@ pub enum BrokerError {
     /// The command was refused. Nothing has changed.
     #[error(transparent)]
     Store(CommandError),
+    /// What is stored does not fit the Rust type that was asked for. The place is told from the root
+    /// of the record.
+    #[error(transparent)]
+    Type(ValueError),
     /// The command is larger than what is sent. Nothing was sent.
     #[error("the command has {len} bytes, the limit is {limit}")]
     CommandTooLarge {
@@ -114,6 +119,7 @@ impl BrokerError {
         match self {
             Self::Unknown { .. } | Self::Stopped => true,
             Self::Path(_)
+            | Self::Type(_)
             | Self::Store(_)
             | Self::CommandTooLarge { .. }
             | Self::NoMajority { .. }
@@ -129,6 +135,7 @@ impl BrokerError {
         match self {
             Self::NoMajority { .. } | Self::NoLeader { .. } => true,
             Self::Path(_)
+            | Self::Type(_)
             | Self::Store(_)
             | Self::CommandTooLarge { .. }
             | Self::Unknown { .. }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::log::LogError;
-use crate::parser::Condition;
+use crate::parser::{Condition, ParseError};
 use crate::value::ValueError;
 
 /// Why a command was refused. The store is as it was before.
@@ -66,6 +66,13 @@ pub enum StoreError {
         /// Why.
         source: CommandError,
     },
+    /// The text is not a path.
+    #[error("not a path")]
+    Path(#[source] ParseError),
+    /// What is stored does not fit the Rust type that was asked for. The place is told from the root
+    /// of the record.
+    #[error(transparent)]
+    Type(ValueError),
     /// The log, a snapshot or their directory. After [`LogError::Full`] the store goes on: make
     /// room and try again. After [`LogError::Stopped`] it can still be read.
     #[error(transparent)]
@@ -118,6 +125,8 @@ impl StoreError {
             },
             Self::Command(_)
             | Self::Batch { .. }
+            | Self::Path(_)
+            | Self::Type(_)
             | Self::Replay { .. }
             | Self::NotAStore { .. }
             | Self::NotNew { .. }

@@ -63,6 +63,11 @@ impl<'a, V> Cursor<'a, V> {
         let value = self.walk.step_back()?;
         Some((self.walk.back_key(), value))
     }
+
+    /// The key that [`next`](Self::next) gave last; empty before the first one.
+    pub(crate) fn last_key(&self) -> &[u8] {
+        self.walk.front_key()
+    }
 }
 
 impl<'a, V> Cursor<'a, V> {

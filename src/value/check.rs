@@ -48,6 +48,48 @@ pub enum ValueErrorKind {
         /// What it says.
         message: String,
     },
+    /// The value is of another kind than the Rust type, or out of the range of the type.
+    #[error("expected {expected}, found {found}")]
+    Mismatch {
+        /// What the type takes, in words.
+        expected: String,
+        /// What is there, in words; of long strings the beginning.
+        found: String,
+    },
+    /// A field that the Rust type needs is not there. The place is that of the field.
+    #[error("missing")]
+    Missing,
+    /// The Rust type takes no field of this name. The place is that of the field.
+    #[error("no such field, {}", Choice(.expected))]
+    UnknownField {
+        /// The fields that it takes.
+        expected: Vec<String>,
+    },
+    /// The Rust enum has no variant of this name.
+    #[error("unknown variant {found:?}, {}", Choice(.expected))]
+    UnknownVariant {
+        /// The name; if it is long, its beginning.
+        found: String,
+        /// The variants that the enum has.
+        expected: Vec<String>,
+    },
+    /// A field comes twice, under one name or under several that mean the same. The place is that
+    /// of the field.
+    #[error("given twice")]
+    Duplicate,
+}
+
+/// Prints the names that may be used.
+struct Choice<'a>(&'a [String]);
+
+impl fmt::Display for Choice<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [] => f.write_str("there are none"),
+            [only] => write!(f, "expected {only}"),
+            names => write!(f, "expected one of {}", names.join(", ")),
+        }
+    }
 }
 
 impl ValueError {
@@ -64,6 +106,12 @@ impl ValueError {
     /// The same error seen from the container in which its value is at `step`.
     pub(super) fn under(mut self, step: impl Into<Step>) -> Self {
         self.steps.insert(0, step.into());
+        self
+    }
+
+    /// The same error seen from where `steps` lead to its value.
+    pub(crate) fn below(mut self, steps: &[Step]) -> Self {
+        self.steps.splice(..0, steps.iter().cloned());
         self
     }
 }

@@ -11,6 +11,7 @@
 //! for an announced length before its content arrives.
 
 mod de;
+mod fault;
 mod ser;
 
 pub use de::from_value;

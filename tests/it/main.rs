@@ -16,5 +16,6 @@ mod power;
 mod programs;
 #[cfg(feature = "cluster")]
 mod restarts;
+mod rust_types;
 #[cfg(feature = "cluster")]
 mod transport;

@@ -1,23 +1,39 @@
 //! From a value to any Rust type.
 
-use std::fmt::Display;
-
-use ::serde::de::value::StringDeserializer;
+use ::serde::de::value::StrDeserializer;
 use ::serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error, IntoDeserializer,
     MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
 };
 use ::serde::forward_to_deserialize_any;
 
-use super::super::check::descend;
-use super::super::{DEPTH_MAX, List, ListIntoIter, Map, Value, ValueError, ValueErrorKind};
+use super::super::check::{check_finite, descend, field_name};
+use super::super::{DEPTH_MAX, Map, Value, ValueError, ValueErrorKind};
+use super::fault::{counted, mismatch};
+use crate::trie::Cursor;
 
 /// Makes a Rust type of a value, the inverse of [`to_value`](super::to_value). Takes **O(n)** for
 /// `n` parts.
 ///
+/// Whatever [`to_value`](super::to_value) makes of a type reads back. Besides:
+/// - integers are read into floats where the float is exactly the integer, and floats into `f32` as
+///   the nearest; floats are never read into integers;
+/// - bytes are read from a list of integers, and from a string, whose UTF-8 they are;
+/// - integers, booleans, characters and unit variants as keys of a map are read from field names.
+///
+/// A type that borrows its strings, or a value that is needed afterwards, is read by reference:
+/// `T::deserialize(&value)` does the same for `&Value`. It takes as long, since nothing is moved
+/// out of a value that others may share.
+///
 /// # Errors
-/// [`Refused`](ValueErrorKind::Refused) if the value does not fit the type, and what
-/// [`Value::check`] refuses below the part that fits; with the place of the fault.
+/// With the place of the fault, where serde tells it (it does not inside of `flatten`, `untagged`
+/// and internally tagged enums, where the place is that of the struct or enum):
+/// [`Mismatch`](ValueErrorKind::Mismatch), [`Missing`](ValueErrorKind::Missing),
+/// [`UnknownField`](ValueErrorKind::UnknownField),
+/// [`UnknownVariant`](ValueErrorKind::UnknownVariant) and
+/// [`Duplicate`](ValueErrorKind::Duplicate) if the value does not fit the type,
+/// [`Refused`](ValueErrorKind::Refused) if the type itself says so, and what [`Value::check`]
+/// refuses in the parts that are read.
 ///
 /// # Examples
 /// ```
@@ -28,44 +44,127 @@ use super::super::{DEPTH_MAX, List, ListIntoIter, Map, Value, ValueError, ValueE
 /// assert_eq!(ages, [22, 7]);
 ///
 /// let error = from_value::<Vec<u8>>(value!([22, -7])).unwrap_err();
-/// assert_eq!(error.to_string(), "[1]: invalid value: integer `-7`, expected u8");
+/// assert_eq!(error.to_string(), "[1]: expected u8, found the integer -7");
 /// # Ok::<(), triekv::value::ValueError>(())
 /// ```
+///
+/// By reference, without a copy of the name:
+/// ```
+/// use serde::Deserialize;
+/// use triekv::value;
+///
+/// #[derive(Deserialize)]
+/// struct Person<'a> {
+///     name: &'a str,
+/// }
+///
+/// let mary = value!({ "name": "Mary", "age": 22 });
+/// assert_eq!(Person::deserialize(&mary)?.name, "Mary");
+///
+/// let error = Person::deserialize(&value!({ "age": 22 })).map(|_| ()).unwrap_err();
+/// assert_eq!(error.to_string(), "name: missing");
+/// # Ok::<(), triekv::value::ValueError>(())
+/// ```
+#[expect(clippy::needless_pass_by_value, reason = "the name and form that other formats have")]
 pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, ValueError> {
-    T::deserialize(Reader { value, depth_left: DEPTH_MAX })
+    T::deserialize(&value)
 }
 
-impl Error for ValueError {
-    fn custom<T: Display>(message: T) -> Self {
-        ValueErrorKind::Refused { message: message.to_string() }.into()
+/// Has a reader of the whole value do what is asked.
+macro_rules! by_reader {
+    ($($method:ident($($argument:ident: $type:ty),*))*) => {$(
+        fn $method<V: Visitor<'de>>(
+            self,
+            $($argument: $type,)*
+            visitor: V,
+        ) -> Result<V::Value, ValueError> {
+            Reader { value: self, depth_left: DEPTH_MAX }.$method($($argument,)* visitor)
+        }
+    )*};
+}
+
+impl<'de> Deserializer<'de> for &'de Value {
+    type Error = ValueError;
+
+    by_reader! {
+        deserialize_any()
+        deserialize_f32()
+        deserialize_f64()
+        deserialize_bytes()
+        deserialize_byte_buf()
+        deserialize_option()
+        deserialize_newtype_struct(name: &'static str)
+        deserialize_enum(name: &'static str, variants: &'static [&'static str])
+        deserialize_ignored_any()
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 char str string unit unit_struct seq tuple
+        tuple_struct map struct identifier
+    }
+}
+
+impl<'de> IntoDeserializer<'de, ValueError> for &'de Value {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
     }
 }
 
 /// Reads a value in which so many containers may lie within each other.
-struct Reader {
-    value: Value,
+struct Reader<'de> {
+    value: &'de Value,
     depth_left: usize,
 }
 
-impl<'de> Deserializer<'de> for Reader {
+impl<'de> Deserializer<'de> for Reader<'de> {
     type Error = ValueError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
         match self.value {
             Value::Null => visitor.visit_unit(),
-            Value::Bool(value) => visitor.visit_bool(value),
-            Value::Int(value) => visitor.visit_i64(value),
-            Value::UInt(value) => visitor.visit_u64(value),
-            Value::Float(value) => visitor.visit_f64(value),
-            Value::Str(value) => visitor.visit_string(value.into()),
+            Value::Bool(value) => visitor.visit_bool(*value),
+            Value::Int(value) => visitor.visit_i64(*value),
+            Value::UInt(value) => visitor.visit_u64(*value),
+            Value::Float(value) => visitor.visit_f64(check_finite(*value)?),
+            Value::Str(value) => visitor.visit_borrowed_str(value),
             Value::List(items) => {
-                let mut items = Items::new(items, descend(self.depth_left)?);
+                let mut items =
+                    Items { all: items, index: 0, depth_left: descend(self.depth_left)? };
                 let value = visitor.visit_seq(&mut items)?;
                 items.finish()?;
                 Ok(value)
             }
-            Value::Map(fields) => visitor.visit_map(Fields::new(fields, descend(self.depth_left)?)),
+            Value::Map(fields) => visitor.visit_map(Fields::new(fields, self.depth_left)?),
         }
+    }
+
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
+        #[expect(clippy::cast_possible_truncation, reason = "the nearest f32 is what is wanted")]
+        let nearest = |number: f64| number as f32;
+        match self.value {
+            Value::Float(number) if number.is_finite() && nearest(*number).is_infinite() => {
+                Err(Error::invalid_value(Unexpected::Float(*number), &visitor))
+            }
+            _ => self.deserialize_float(|number| f64::from(nearest(number)), visitor),
+        }
+    }
+
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
+        self.deserialize_float(|number| number, visitor)
+    }
+
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
+        match self.value {
+            Value::Str(text) => visitor.visit_borrowed_bytes(text.as_bytes()),
+            Value::List(items) => visitor.visit_byte_buf(bytes(items)?),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
+        self.deserialize_bytes(visitor)
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
@@ -85,15 +184,27 @@ impl<'de> Deserializer<'de> for Reader {
 
     fn deserialize_enum<V: Visitor<'de>>(
         self,
-        _name: &'static str,
+        name: &'static str,
         _variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, ValueError> {
-        match self.value {
-            Value::Str(name) => visitor.visit_enum(String::from(name).into_deserializer()),
-            Value::Map(fields) => visitor.visit_enum(Variant::new(fields, self.depth_left)?),
-            other => Err(Error::invalid_type(unexpected(&other), &"a string or a map")),
-        }
+        let variant = match self.value {
+            Value::Str(variant) => Variant::Name(variant),
+            Value::Map(fields) if fields.len() == 1 => {
+                let mut fields = Fields::new(fields, self.depth_left)?;
+                fields.advance();
+                Variant::Field(fields)
+            }
+            Value::Map(fields) => {
+                let expected = format_args!("a map of one field, a variant of {name}");
+                return Err(mismatch(expected, format_args!("{} fields", fields.len())));
+            }
+            other => {
+                let found = unexpected(other);
+                return Err(Error::invalid_type(found, &format!("a variant of {name}").as_str()));
+            }
+        };
+        visitor.visit_enum(variant)
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
@@ -101,8 +212,29 @@ impl<'de> Deserializer<'de> for Reader {
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
-        unit_struct seq tuple tuple_struct map struct identifier
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 char str string unit unit_struct seq tuple
+        tuple_struct map struct identifier
+    }
+}
+
+impl<'de> Reader<'de> {
+    /// Reads a number into a type whose floats are those that `nearest` gives. An integer that is
+    /// none of them is out of its range.
+    fn deserialize_float<V: Visitor<'de>>(
+        self,
+        nearest: impl Fn(f64) -> f64,
+        visitor: V,
+    ) -> Result<V::Value, ValueError> {
+        let (integer, found) = match self.value {
+            Value::Int(number) => (i128::from(*number), Unexpected::Signed(*number)),
+            Value::UInt(number) => (i128::from(*number), Unexpected::Unsigned(*number)),
+            _ => return self.deserialize_any(visitor),
+        };
+        #[expect(clippy::cast_precision_loss, reason = "it is looked at whether some was lost")]
+        let float = nearest(integer as f64);
+        #[expect(clippy::cast_possible_truncation, reason = "a float near 64 bits fits 128")]
+        let exact = float as i128 == integer;
+        if exact { visitor.visit_f64(float) } else { Err(Error::invalid_value(found, &visitor)) }
     }
 }
 
@@ -119,36 +251,42 @@ fn unexpected(value: &Value) -> Unexpected<'_> {
     }
 }
 
+/// The bytes that a list of integers stands for.
+fn bytes(items: &[Value]) -> Result<Vec<u8>, ValueError> {
+    let byte = |(index, item): (usize, &Value)| {
+        let byte = item.as_u64().and_then(|number| u8::try_from(number).ok());
+        let fault = || ValueError::invalid_type(unexpected(item), &"a byte").under(index);
+        byte.ok_or_else(fault)
+    };
+    items.iter().enumerate().map(byte).collect()
+}
+
 /// Hands out the items of a list.
-struct Items {
-    left: ListIntoIter,
+struct Items<'de> {
+    all: &'de [Value],
     /// Of the item that comes next.
     index: usize,
     depth_left: usize,
 }
 
-impl Items {
-    fn new(items: List, depth_left: usize) -> Self {
-        Items { left: items.into_iter(), index: 0, depth_left }
-    }
-
+impl Items<'_> {
     /// A list that is longer than the type, a tuple, is as wrong as one that is shorter.
     fn finish(self) -> Result<(), ValueError> {
-        match self.left.len() {
-            0 => Ok(()),
-            left => Err(Error::invalid_length(self.index + left, &"fewer items")),
+        if self.index == self.all.len() {
+            return Ok(());
         }
+        Err(mismatch(counted(self.index), counted(self.all.len())))
     }
 }
 
-impl<'de> SeqAccess<'de> for &mut Items {
+impl<'de> SeqAccess<'de> for &mut Items<'de> {
     type Error = ValueError;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(
         &mut self,
         seed: T,
     ) -> Result<Option<T::Value>, ValueError> {
-        let Some(value) = self.left.next() else { return Ok(None) };
+        let Some(value) = self.all.get(self.index) else { return Ok(None) };
         let index = self.index;
         self.index += 1;
         seed.deserialize(Reader { value, depth_left: self.depth_left })
@@ -157,71 +295,106 @@ impl<'de> SeqAccess<'de> for &mut Items {
     }
 
     fn size_hint(&self) -> Option<usize> {
-        Some(self.left.len())
+        Some(self.all.len() - self.index)
     }
 }
 
-/// Hands out the fields of a map.
-struct Fields {
-    left: <Map as IntoIterator>::IntoIter,
-    /// The field whose name was handed out last.
-    open: Option<(String, Value)>,
+/// Hands out the fields of a map. The cursor lends their names, so none is copied unless an error
+/// has to name it.
+struct Fields<'de> {
+    cursor: Cursor<'de, Value>,
+    /// How many fields are left behind the cursor.
+    left: usize,
+    /// The value at the cursor.
+    value: &'de Value,
     depth_left: usize,
 }
 
-impl Fields {
-    fn new(fields: Map, depth_left: usize) -> Self {
-        Fields { left: fields.into_iter(), open: None, depth_left }
+impl<'de> Fields<'de> {
+    fn new(fields: &'de Map, depth_left: usize) -> Result<Self, ValueErrorKind> {
+        let depth_left = descend(depth_left)?;
+        let cursor = fields.cursor();
+        Ok(Fields { cursor, left: fields.len(), value: &Value::Null, depth_left })
+    }
+
+    /// Goes to the next field; returns whether there was one.
+    fn advance(&mut self) -> bool {
+        let Some((_, value)) = self.cursor.next() else { return false };
+        self.value = value;
+        self.left -= 1;
+        true
+    }
+
+    /// The name of the field at the cursor.
+    fn name(&self) -> Result<&str, ValueErrorKind> {
+        field_name(self.cursor.last_key())
+    }
+
+    fn reader(&self) -> Reader<'de> {
+        Reader { value: self.value, depth_left: self.depth_left }
+    }
+
+    /// The error of the field at the cursor, seen from the map.
+    fn fault(&self, error: ValueError) -> ValueError {
+        match self.name() {
+            Ok(name) => error.under(name),
+            Err(kind) => kind.into(),
+        }
     }
 }
 
-impl<'de> MapAccess<'de> for Fields {
+impl<'de> MapAccess<'de> for Fields<'de> {
     type Error = ValueError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, ValueError> {
-        let Some((name, value)) = self.left.next() else { return Ok(None) };
-        let name = utf8(name)?;
-        let key = seed.deserialize(NameReader(name.clone())).map_err(|e| e.under(name.as_str()))?;
-        self.open = Some((name, value));
-        Ok(Some(key))
+        if !self.advance() {
+            return Ok(None);
+        }
+        // An unknown field has its place already.
+        let placed = |error: ValueError| match error.steps() {
+            [] => self.fault(error),
+            _ => error,
+        };
+        seed.deserialize(NameReader(self.name()?)).map(Some).map_err(placed)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(
         &mut self,
         seed: V,
     ) -> Result<V::Value, ValueError> {
-        let (name, value) = self.open.take().unwrap_or_default();
-        seed.deserialize(Reader { value, depth_left: self.depth_left })
-            .map_err(|error| error.under(name))
+        seed.deserialize(self.reader()).map_err(|error| self.fault(error))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.left)
     }
 }
 
-fn utf8(name: Vec<u8>) -> Result<String, ValueErrorKind> {
-    String::from_utf8(name).map_err(|_| ValueErrorKind::NameNotUtf8)
+/// A variant: its name alone, or a map from its name to its content.
+#[expect(clippy::large_enum_variant, reason = "it lies on the stack, and only for a moment")]
+enum Variant<'de> {
+    Name(&'de str),
+    /// With the cursor at the one field.
+    Field(Fields<'de>),
 }
 
-/// A variant with content: a map of one field.
-struct Variant {
-    name: String,
-    content: Value,
-    depth_left: usize,
-}
-
-impl Variant {
-    fn new(fields: Map, depth_left: usize) -> Result<Self, ValueError> {
-        let depth_left = descend(depth_left)?;
-        let mut fields = fields.into_iter();
-        match (fields.next(), fields.next()) {
-            (Some((name, content)), None) => Ok(Variant { name: utf8(name)?, content, depth_left }),
-            _ => Err(Error::invalid_value(Unexpected::Map, &"a map of one field, the variant")),
+impl<'de> Variant<'de> {
+    /// The variant's field, where it must have content.
+    fn with_content(self) -> Result<Fields<'de>, ValueError> {
+        match self {
+            Variant::Field(fields) => Ok(fields),
+            Variant::Name(name) => Err(mismatch(
+                format_args!("a map from {name:?} to its content"),
+                format_args!("the string {name:?}"),
+            )),
         }
     }
 }
 
-impl<'de> EnumAccess<'de> for Variant {
+impl<'de> EnumAccess<'de> for Variant<'de> {
     type Error = ValueError;
     type Variant = Self;
 
@@ -229,28 +402,33 @@ impl<'de> EnumAccess<'de> for Variant {
         self,
         seed: V,
     ) -> Result<(V::Value, Self), ValueError> {
-        let name: StringDeserializer<ValueError> = self.name.clone().into_deserializer();
+        let name = match &self {
+            Variant::Name(name) => name,
+            Variant::Field(fields) => fields.name()?,
+        };
+        let name: StrDeserializer<'_, ValueError> = name.into_deserializer();
         Ok((seed.deserialize(name)?, self))
     }
 }
 
-impl<'de> VariantAccess<'de> for Variant {
+impl<'de> VariantAccess<'de> for Variant<'de> {
     type Error = ValueError;
 
     fn unit_variant(self) -> Result<(), ValueError> {
-        match self.content {
-            Value::Null => Ok(()),
-            other => Err(Error::invalid_type(unexpected(&other), &"null")),
+        match self {
+            Variant::Name(_) => Ok(()),
+            Variant::Field(fields) => match fields.value {
+                Value::Null => Ok(()),
+                other => Err(fields.fault(Error::invalid_type(unexpected(other), &"null"))),
+            },
         }
-        .map_err(|error: ValueError| error.under(self.name))
     }
 
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(
         self,
         seed: T,
     ) -> Result<T::Value, ValueError> {
-        seed.deserialize(Reader { value: self.content, depth_left: self.depth_left })
-            .map_err(|error| error.under(self.name))
+        self.with_content()?.next_value_seed(seed)
     }
 
     fn tuple_variant<V: Visitor<'de>>(
@@ -258,13 +436,8 @@ impl<'de> VariantAccess<'de> for Variant {
         _length: usize,
         visitor: V,
     ) -> Result<V::Value, ValueError> {
-        match self.content {
-            Value::List(_) => {
-                Reader { value: self.content, depth_left: self.depth_left }.deserialize_any(visitor)
-            }
-            other => Err(Error::invalid_type(unexpected(&other), &"a list")),
-        }
-        .map_err(|error: ValueError| error.under(self.name))
+        let fields = self.with_content()?;
+        fields.reader().deserialize_seq(visitor).map_err(|error| fields.fault(error))
     }
 
     fn struct_variant<V: Visitor<'de>>(
@@ -272,50 +445,45 @@ impl<'de> VariantAccess<'de> for Variant {
         _fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, ValueError> {
-        match self.content {
-            Value::Map(_) => {
-                Reader { value: self.content, depth_left: self.depth_left }.deserialize_any(visitor)
-            }
-            other => Err(Error::invalid_type(unexpected(&other), &"a map")),
-        }
-        .map_err(|error: ValueError| error.under(self.name))
+        let fields = self.with_content()?;
+        fields.reader().deserialize_map(visitor).map_err(|error| fields.fault(error))
     }
 }
 
 /// Reads a field name as the key of a Rust map: numbers and booleans from their text.
-struct NameReader(String);
+struct NameReader<'a>(&'a str);
 
-/// Keys that are parsed from the name; a name that does not parse is left to the visitor to refuse.
+/// Keys that are parsed from the name. Each has one text only, so that two fields never become one.
 macro_rules! parsed_names {
-    ($($method:ident => $visit:ident),*) => {$(
+    ($($method:ident: $type:ty => $visit:ident),*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
-            match self.0.parse() {
-                Ok(key) => visitor.$visit(key),
-                Err(_) => visitor.visit_string(self.0),
+            match self.0.parse::<$type>() {
+                Ok(key) if key.to_string() == self.0 => visitor.$visit(key),
+                _ => Err(Error::invalid_value(Unexpected::Other("the field name"), &visitor)),
             }
         }
     )*};
 }
 
-impl<'de> Deserializer<'de> for NameReader {
+impl<'de> Deserializer<'de> for NameReader<'_> {
     type Error = ValueError;
 
     parsed_names!(
-        deserialize_bool => visit_bool,
-        deserialize_i8 => visit_i8,
-        deserialize_i16 => visit_i16,
-        deserialize_i32 => visit_i32,
-        deserialize_i64 => visit_i64,
-        deserialize_i128 => visit_i128,
-        deserialize_u8 => visit_u8,
-        deserialize_u16 => visit_u16,
-        deserialize_u32 => visit_u32,
-        deserialize_u64 => visit_u64,
-        deserialize_u128 => visit_u128
+        deserialize_bool: bool => visit_bool,
+        deserialize_i8: i8 => visit_i8,
+        deserialize_i16: i16 => visit_i16,
+        deserialize_i32: i32 => visit_i32,
+        deserialize_i64: i64 => visit_i64,
+        deserialize_i128: i128 => visit_i128,
+        deserialize_u8: u8 => visit_u8,
+        deserialize_u16: u16 => visit_u16,
+        deserialize_u32: u32 => visit_u32,
+        deserialize_u64: u64 => visit_u64,
+        deserialize_u128: u128 => visit_u128
     );
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
-        visitor.visit_string(self.0)
+        visitor.visit_str(self.0)
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
@@ -336,7 +504,7 @@ impl<'de> Deserializer<'de> for NameReader {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, ValueError> {
-        let key: StringDeserializer<ValueError> = self.0.into_deserializer();
+        let key: StrDeserializer<'_, ValueError> = self.0.into_deserializer();
         key.deserialize_enum(name, variants, visitor)
     }
 

@@ -1,7 +1,5 @@
 //! From any Rust type to a value.
 
-use std::fmt::Display;
-
 use ::serde::Serialize;
 use ::serde::ser::{
     Error, Impossible, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant,
@@ -9,7 +7,7 @@ use ::serde::ser::{
 };
 
 use super::super::check::{check_finite, descend};
-use super::super::{DEPTH_MAX, Map, Value, ValueError, ValueErrorKind};
+use super::super::{DEPTH_MAX, List, Map, Value, ValueError, ValueErrorKind};
 use super::ITEMS_TRUSTED;
 
 /// Makes a value of any type that implements [`Serialize`]. Takes **O(n)** for `n` parts.
@@ -44,12 +42,6 @@ pub fn to_value<T: Serialize + ?Sized>(source: &T) -> Result<Value, ValueError> 
     source.serialize(Writer { depth_left: DEPTH_MAX })
 }
 
-impl Error for ValueError {
-    fn custom<T: Display>(message: T) -> Self {
-        ValueErrorKind::Refused { message: message.to_string() }.into()
-    }
-}
-
 /// Makes one value in which so many containers may lie within each other.
 #[derive(Clone, Copy)]
 struct Writer {
@@ -64,7 +56,7 @@ impl Writer {
 
     fn list(self, length: Option<usize>) -> Result<ListWriter, ValueError> {
         let inside = self.inside()?;
-        let items = Vec::with_capacity(length.unwrap_or(0).min(ITEMS_TRUSTED));
+        let items = List::with_capacity(length.unwrap_or(0).min(ITEMS_TRUSTED));
         Ok(ListWriter { items, inside, variant: None })
     }
 
@@ -257,7 +249,7 @@ impl Serializer for Writer {
 
 /// Gathers the items of a list.
 struct ListWriter {
-    items: Vec<Value>,
+    items: List,
     inside: Writer,
     variant: Option<&'static str>,
 }
@@ -273,7 +265,7 @@ impl ListWriter {
     }
 
     fn finish(self) -> Value {
-        tag(self.variant, Value::List(self.items.into()))
+        tag(self.variant, Value::List(self.items))
     }
 }
 
@@ -313,12 +305,15 @@ struct MapWriter {
 
 impl MapWriter {
     fn insert<T: Serialize + ?Sized>(&mut self, name: &str, field: &T) -> Result<(), ValueError> {
-        let field = field.serialize(self.inside).map_err(|error| {
+        let inserted = field.serialize(self.inside).and_then(|field| {
+            // Two keys of a Rust map may have the same text, and so may flattened fields.
+            let before = self.fields.insert(name, field);
+            before.map_or(Ok(()), |_| Err(ValueErrorKind::Duplicate.into()))
+        });
+        inserted.map_err(|error| {
             let error = error.under(name);
             self.variant.into_iter().fold(error, ValueError::under)
-        })?;
-        self.fields.insert(name, field);
-        Ok(())
+        })
     }
 
     fn finish(self) -> Value {

@@ -198,9 +198,9 @@ fn conversion_errors_name_the_place() {
     assert_eq!(error.kind(), &ValueErrorKind::NameNotString);
 
     let error = from_value::<Vec<Shape>>(value!([{ "Line": [1, 300] }])).unwrap_err();
-    assert_eq!(error.to_string(), "[0].Line[1]: invalid value: integer `300`, expected u8");
+    assert_eq!(error.to_string(), "[0].Line[1]: expected u8, found the integer 300");
     let error = from_value::<Vec<Shape>>(value!([{ "Box": { "width": "x" } }])).unwrap_err();
-    assert_eq!(error.to_string(), r#"[0].Box.width: invalid type: string "x", expected u64"#);
+    assert_eq!(error.to_string(), "[0].Box.width: expected u64, found a string");
     for wrong in [value!({ "Line": [1, 2, 3] }), value!({}), value!(1), value!({ "Point": 1 })] {
         assert!(from_value::<Shape>(wrong).is_err());
     }
