@@ -5,7 +5,9 @@
 //! - `lexeme`: blanks, punctuation, strings, numbers, and the errors at the place where they occur;
 //! - `value`: values and the maps that records are;
 //! - `path`: keys and paths;
-//! - `command`: the lines of the prompt and of a data file.
+//! - `command`: the lines of the prompt and of a data file;
+//! - `json`: JSON values, and lines of a data file that are JSON;
+//! - `line`: a data file, line by line.
 //!
 //! # How it is built
 //! - Each lexeme eats the white space after it, never before it, so that an error points at the
@@ -20,9 +22,13 @@
 #![warn(clippy::indexing_slicing)]
 
 mod command;
+mod json;
 mod lexeme;
+mod line;
 mod path;
 mod value;
+
+pub use line::{LINE_BYTES_MAX, Line, LineError, Lines};
 
 use std::str::FromStr;
 
@@ -30,6 +36,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::value::{Path, Value};
+use value::Context;
 
 /// What a line of the prompt asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,7 +137,10 @@ impl ParseError {
             | ParseErrorKind::Comma
             | ParseErrorKind::ControlCharacter { .. }
             | ParseErrorKind::UnknownEscape
-            | ParseErrorKind::LoneSurrogate => false,
+            | ParseErrorKind::LoneSurrogate
+            | ParseErrorKind::UnknownField { .. }
+            | ParseErrorKind::RepeatedField { .. }
+            | ParseErrorKind::MissingField { .. } => false,
         }
     }
 }
@@ -214,6 +224,24 @@ pub enum ParseErrorKind {
     /// A `\u` escape is half of a surrogate pair without the other half.
     #[error("the escape is half of a surrogate pair")]
     LoneSurrogate,
+    /// A record in JSON has a field besides its key and its value.
+    #[error("unknown field {name:?}: a record has \"key\" and \"value\"")]
+    UnknownField {
+        /// The field's name.
+        name: String,
+    },
+    /// A record in JSON has its key or its value twice.
+    #[error("the field {name:?} again")]
+    RepeatedField {
+        /// The field's name.
+        name: String,
+    },
+    /// A record in JSON ends, at its closing brace, without its key or its value.
+    #[error("the field {name:?} is missing")]
+    MissingField {
+        /// The field's name.
+        name: &'static str,
+    },
 }
 
 /// Prints the character that was found, or the end.
@@ -246,7 +274,34 @@ impl std::fmt::Display for Found {
 /// # Ok::<(), triekv::parser::ParseError>(())
 /// ```
 pub fn parse_value(text: &str) -> Result<Value, ParseError> {
-    lexeme::whole(text, value::text)
+    lexeme::whole(text, |text| value::text(text, Context::COMMAND))
+}
+
+/// Reads a value from JSON, white space around it allowed. Takes **O(n)** for `n` bytes.
+///
+/// The numbers, strings and words of JSON are those of native text, and so is what is made of them:
+/// integers of 64 bits are exact, other numbers are floats, the last field of a name wins. Unlike
+/// `serde_json::from_str`, this does not depend on that crate's features.
+///
+/// # Errors
+/// The first place, from the left, where the text is not JSON, or holds what no value can: an
+/// integer beyond 64 bits, a float that is too large, half a surrogate pair, or more than
+/// [`DEPTH_MAX`](crate::value::DEPTH_MAX) levels.
+///
+/// # Examples
+/// ```
+/// use triekv::parser::parse_json;
+/// use triekv::value;
+///
+/// let value = parse_json(r#"{"name": "Mary", "tags": [1, 1.0, 18446744073709551615]}"#)?;
+/// assert_eq!(value, value!({ "name": "Mary", "tags": [1, 1.0, u64::MAX] }));
+///
+/// let error = parse_json(r#"{"a": 1; "b": 2}"#).unwrap_err();
+/// assert_eq!(error.to_string(), "expected ',' or '}', found ';' at byte 7");
+/// # Ok::<(), triekv::parser::ParseError>(())
+/// ```
+pub fn parse_json(text: &str) -> Result<Value, ParseError> {
+    lexeme::whole(text, |text| value::text(text, Context::JSON))
 }
 
 /// Reads a path, white space around it allowed. Takes **O(n)** for `n` bytes.
@@ -291,8 +346,13 @@ pub fn parse_command(line: &str) -> Result<Command, ParseError> {
     lexeme::whole(line, command::command)
 }
 
-/// Reads a line of a data file, `KEY:VALUE`, into the key and the value, which is a map. `True` and
-/// `False` count as booleans here, since data files of old have them. Takes **O(n)** for `n` bytes.
+/// Reads a line of a data file into the key and the value of its record, which is a map. Takes
+/// **O(n)** for `n` bytes.
+///
+/// The line is `KEY:VALUE`, where `True` and `False` count as booleans, since data files of old
+/// have them; or it is JSON, an object of two fields, `{"key": KEY, "value": VALUE}`, in any order.
+/// A line that begins with `{` and a double quote is JSON, any other one is not: bare keys have no
+/// double quotes in them.
 ///
 /// # Errors
 /// The first place, from the left, where the line ceases to follow the grammar. A blank line is
@@ -305,6 +365,15 @@ pub fn parse_command(line: &str) -> Result<Command, ParseError> {
 ///
 /// let (key, value) = parse_record(r#""person1":{ "name" : "Mary" ; "adult" : True } "#)?;
 /// assert_eq!((key.as_str(), value), ("person1", value!({ "name": "Mary", "adult": true })));
+///
+/// let (key, value) = parse_record(r#"{"key": "person2", "value": {"name": "Jo", "age": 7}}"#)?;
+/// assert_eq!((key.as_str(), value), ("person2", value!({ "name": "Jo", "age": 7 })));
+///
+/// let error = parse_record(r#"{"key": "person3", "values": {}}"#).unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     r#"unknown field "values": a record has "key" and "value" at byte 19"#
+/// );
 /// # Ok::<(), triekv::parser::ParseError>(())
 /// ```
 pub fn parse_record(line: &str) -> Result<(String, Value), ParseError> {

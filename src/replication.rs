@@ -44,9 +44,10 @@ mod server;
 mod session;
 mod shard;
 
+pub use crate::parser::{LINE_BYTES_MAX, LineError};
 pub use broker::{
-    Broker, BrokerBuilder, BrokerError, COMMAND_BYTES_MAX, ConnectError, IdentifyError,
-    LINE_BYTES_MAX, LineError, LoadError, LoadEvent, LoadMode, LoadReport, Stale, Unreached,
+    Broker, BrokerBuilder, BrokerError, COMMAND_BYTES_MAX, ConnectError, IdentifyError, LoadError,
+    LoadEvent, LoadMode, LoadReport, Stale, Unreached,
 };
 pub use cluster::{Cluster, ClusterBuilder, ClusterError};
 pub use message::{DecodeError, Refusal};

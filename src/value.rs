@@ -31,6 +31,8 @@
 
 mod check;
 mod convert;
+#[cfg(feature = "json")]
+mod json;
 mod list;
 mod macros;
 mod path;
@@ -42,6 +44,7 @@ mod string;
 pub use check::{ValueError, ValueErrorKind};
 pub use list::{List, ListIntoIter};
 pub use path::{Path, Step};
+pub(crate) use print::write_quoted;
 pub use serde::{from_value, to_value};
 pub use string::Str;
 

@@ -6,7 +6,7 @@ use nom::Parser;
 use super::lexeme::{Fault, Parsed, is_blank, run};
 use super::path::{key, key_and_colon, path};
 use super::value::{Context, record};
-use super::{Command, Condition, ParseErrorKind};
+use super::{Command, Condition, ParseErrorKind, json};
 use crate::value::Value;
 
 /// `command = verb , blank , { blank } , payload`
@@ -32,8 +32,11 @@ fn put(input: &str) -> Parsed<'_, Command> {
     Ok((rest, Command::Put { key, value, condition: Condition::Always }))
 }
 
-/// `line = key , { blank } , ":" , record`, with the booleans of data files.
+/// `line = key , { blank } , ":" , record`, with the booleans of data files; or an object of JSON.
 pub(super) fn data_line(input: &str) -> Parsed<'_, (String, Value)> {
+    if json::is_object(input) {
+        return json::line(input);
+    }
     let (rest, key) = key_and_colon(input)?;
     let (rest, value) = record(rest, Context::DATA_FILE)?;
     Ok((rest, (key, value)))

@@ -107,7 +107,10 @@ fn bare_key<'a>(input: &'a str, bare: &'a str) -> Parsed<'a, String> {
 }
 
 /// Holds a key that begins `input` to the limits of keys.
-fn checked<'a>(input: &'a str, key: Cow<'_, str>) -> Result<String, nom::Err<Fault<'a>>> {
+pub(super) fn checked<'a>(
+    input: &'a str,
+    key: Cow<'_, str>,
+) -> Result<String, nom::Err<Fault<'a>>> {
     let kind = match key.len() {
         0 => ParseErrorKind::EmptyKey,
         1..=KEY_BYTES_MAX => return Ok(key.into_owned()),

@@ -17,11 +17,15 @@ pub(super) struct Context {
     depth_left: usize,
     /// Whether `True` and `False` are booleans, too.
     capital_booleans: bool,
+    /// What stands between pairs and between items.
+    separator: u8,
 }
 
 impl Context {
-    pub(super) const COMMAND: Context = Context { depth_left: DEPTH_MAX, capital_booleans: false };
-    pub(super) const DATA_FILE: Context = Context { depth_left: DEPTH_MAX, capital_booleans: true };
+    pub(super) const COMMAND: Context =
+        Context { depth_left: DEPTH_MAX, capital_booleans: false, separator: b';' };
+    pub(super) const DATA_FILE: Context = Context { capital_booleans: true, ..Self::COMMAND };
+    pub(super) const JSON: Context = Context { separator: b',', ..Self::COMMAND };
 
     /// The context inside the container that begins `input`.
     fn inside(self, input: &str) -> Result<Self, nom::Err<Fault<'_>>> {
@@ -32,8 +36,8 @@ impl Context {
 }
 
 /// A value that is the whole text.
-pub(super) fn text(input: &str) -> Parsed<'_, Value> {
-    located(input, |input| value(input, Context::COMMAND))
+pub(super) fn text(input: &str, context: Context) -> Parsed<'_, Value> {
+    located(input, |input| value(input, context))
 }
 
 /// `record = ws , map`, the value of a record. Anything else is refused as a whole, at the place
@@ -81,7 +85,7 @@ impl AsRef<[u8]> for Name<'_> {
 }
 
 /// `map = "{" , ws , [ pair , { ";" , ws , pair } ] , "}" , ws`
-fn map(input: &str, context: Context) -> Parsed<'_, Value> {
+pub(super) fn map(input: &str, context: Context) -> Parsed<'_, Value> {
     let inside = context.inside(input)?;
     let (mut rest, ()) = symbol(b'{')(input)?;
     if let Ok((rest, ())) = symbol(b'}')(rest) {
@@ -93,7 +97,7 @@ fn map(input: &str, context: Context) -> Parsed<'_, Value> {
         let (after, ()) = expect("':'", symbol(b':'))(after)?;
         let (after, field) = value(after, inside)?;
         fields.push((Name(name), field));
-        match next(after, b'}', "';' or '}'")? {
+        match next(after, b'}', context)? {
             (rest, Next::End) => return Ok((rest, Value::Map(Map::from_entries(&mut fields)))),
             (after, Next::More) => rest = after,
         }
@@ -111,7 +115,7 @@ fn list(input: &str, context: Context) -> Parsed<'_, Value> {
     loop {
         let (after, item) = value(rest, inside)?;
         items.push(item);
-        match next(after, b']', "';' or ']'")? {
+        match next(after, b']', context)? {
             (rest, Next::End) => return Ok((rest, Value::List(items.drain(..).collect()))),
             (after, Next::More) => rest = after,
         }
@@ -127,12 +131,23 @@ enum Next {
 
 /// Reads the separator, or the bracket that closes.
 #[inline]
-fn next<'a>(input: &'a str, close: u8, what: &'static str) -> Parsed<'a, Next> {
+fn next(input: &str, close: u8, context: Context) -> Parsed<'_, Next> {
     match input.split_at_checked(1).map(|(next, rest)| (next.as_bytes(), rest)) {
-        Some(([b';'], rest)) => space.map(|()| Next::More).parse(rest),
-        Some(([b','], _)) => Err(Fault::fail(input, ParseErrorKind::Comma)),
+        Some(([next], rest)) if *next == context.separator => {
+            space.map(|()| Next::More).parse(rest)
+        }
         Some(([next], rest)) if *next == close => space.map(|()| Next::End).parse(rest),
-        _ => Err(Fault::expected(input, what)),
+        Some(([b','], _)) => Err(Fault::fail(input, ParseErrorKind::Comma)),
+        _ => Err(Fault::expected(input, separator_or(close, context))),
+    }
+}
+
+fn separator_or(close: u8, context: Context) -> &'static str {
+    match (context.separator, close) {
+        (b',', b'}') => "',' or '}'",
+        (b',', _) => "',' or ']'",
+        (_, b'}') => "';' or '}'",
+        (_, _) => "';' or ']'",
     }
 }
 

@@ -30,7 +30,7 @@ mod typed;
 
 pub use connect::{BrokerBuilder, ConnectError, Unreached};
 use lane::Lane;
-pub use load::{LINE_BYTES_MAX, LineError, LoadError, LoadEvent, LoadMode, LoadReport};
+pub use load::{LoadError, LoadEvent, LoadMode, LoadReport};
 pub use route::IdentifyError;
 use route::Routes;
 

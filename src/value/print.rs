@@ -1,10 +1,15 @@
-//! The native text of values. The parser reads it back; `docs/grammar.md` states it.
+//! The text of values, native and JSON, which differ in what stands between the parts. The parser
+//! reads both back; `docs/grammar.md` states them.
 
 use std::fmt;
 
 use super::plain::{is_plain, plain_len};
-use super::{DEPTH_MAX, Map, Value};
+use super::{DEPTH_MAX, Map, Value, ValueError};
 use crate::trie::Parts;
+
+/// The two kinds of text, as the parameter of the functions in which they differ.
+const NATIVE: bool = false;
+const JSON: bool = true;
 
 /// Room for the text of most values.
 const TEXT_BYTES: usize = 128;
@@ -31,9 +36,42 @@ impl Value {
     /// ```
     pub fn to_text(&self) -> String {
         let mut out = Vec::with_capacity(TEXT_BYTES);
-        write_value(&mut out, self, DEPTH_MAX);
+        write_value::<NATIVE>(&mut out, self, DEPTH_MAX);
         text(out)
     }
+
+    /// Returns the text in JSON, without white space: `{"name":"Mary","tags":[1,2]}`. Takes **O(n)**
+    /// for `n` bytes of text. [`parse_json`](crate::parser::parse_json) reads it back to an equal
+    /// value, and so does every reader of JSON that has integers of 64 bits and rounds floats
+    /// correctly.
+    ///
+    /// # Errors
+    /// What [`Value::check`] refuses; never for a value out of a store.
+    ///
+    /// # Examples
+    /// ```
+    /// use triekv::value;
+    ///
+    /// let person = value!({ "name": "Mary", "tags": [1, 1.0] });
+    /// assert_eq!(person.to_json()?, r#"{"name":"Mary","tags":[1,1.0]}"#);
+    /// # Ok::<(), triekv::ValueError>(())
+    /// ```
+    pub fn to_json(&self) -> Result<String, ValueError> {
+        self.check()?;
+        let mut out = Vec::with_capacity(TEXT_BYTES);
+        self.write_json(&mut out);
+        Ok(text(out))
+    }
+
+    /// Appends the text in JSON of a value that passes [`Value::check`].
+    pub(crate) fn write_json(&self, out: &mut Vec<u8>) {
+        write_value::<JSON>(out, self, DEPTH_MAX);
+    }
+}
+
+/// Appends a string as native text and JSON have it, in double quotes.
+pub(crate) fn write_quoted(out: &mut Vec<u8>, string: &str) {
+    write_string(out, string.as_bytes());
 }
 
 /// Writes the native text, as [`Value::to_text`] gives it.
@@ -65,7 +103,7 @@ fn filled(head: [u8; 4], len: usize) -> [u8; 4] {
 
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "one call less for each scalar")]
-fn write_value(out: &mut Vec<u8>, value: &Value, depth_left: usize) {
+fn write_value<const IS_JSON: bool>(out: &mut Vec<u8>, value: &Value, depth_left: usize) {
     match value {
         Value::Null => out.extend_from_slice(b"null"),
         Value::Bool(true) => out.extend_from_slice(b"true"),
@@ -74,26 +112,26 @@ fn write_value(out: &mut Vec<u8>, value: &Value, depth_left: usize) {
         Value::UInt(number) => write_integer(out, *number),
         Value::Float(number) => write_float(out, *number),
         Value::Str(text) => write_string(out, text.as_bytes()),
-        Value::List(items) => write_list(out, items, depth_left),
-        Value::Map(fields) => write_map(out, fields, depth_left),
+        Value::List(items) => write_list::<IS_JSON>(out, items, depth_left),
+        Value::Map(fields) => write_map::<IS_JSON>(out, fields, depth_left),
     }
 }
 
-fn write_list(out: &mut Vec<u8>, items: &[Value], depth_left: usize) {
+fn write_list<const IS_JSON: bool>(out: &mut Vec<u8>, items: &[Value], depth_left: usize) {
     let Some(depth_left) = depth_left.checked_sub(1) else {
         return out.extend_from_slice(b"[...]");
     };
     out.push(b'[');
     for (index, item) in items.iter().enumerate() {
         if index > 0 {
-            out.extend_from_slice(b"; ");
+            out.extend_from_slice(if IS_JSON { b"," } else { b"; " });
         }
-        write_value(out, item, depth_left);
+        write_value::<IS_JSON>(out, item, depth_left);
     }
     out.push(b']');
 }
 
-fn write_map(out: &mut Vec<u8>, fields: &Map, depth_left: usize) {
+fn write_map<const IS_JSON: bool>(out: &mut Vec<u8>, fields: &Map, depth_left: usize) {
     let Some(depth_left) = depth_left.checked_sub(1) else {
         return out.extend_from_slice(b"{...}");
     };
@@ -101,11 +139,11 @@ fn write_map(out: &mut Vec<u8>, fields: &Map, depth_left: usize) {
     let start = out.len();
     if let Some(fields) = fields.in_parts() {
         for (name, field) in fields {
-            write_field(out, start, name, field, depth_left);
+            write_field::<IS_JSON>(out, start, name, field, depth_left);
         }
     } else {
         fields.for_each(|name, field| {
-            write_field(out, start, Parts::new(name), field, depth_left);
+            write_field::<IS_JSON>(out, start, Parts::new(name), field, depth_left);
         });
     }
     out.push(b'}');
@@ -114,7 +152,7 @@ fn write_map(out: &mut Vec<u8>, fields: &Map, depth_left: usize) {
 /// Writes a field of the map whose bracket ends at `start`.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "one call less for each field")]
-fn write_field(
+fn write_field<const IS_JSON: bool>(
     out: &mut Vec<u8>,
     start: usize,
     Parts { head, head_len, tail }: Parts<'_>,
@@ -122,7 +160,7 @@ fn write_field(
     depth_left: usize,
 ) {
     if out.len() > start {
-        out.extend_from_slice(b"; ");
+        out.extend_from_slice(if IS_JSON { b"," } else { b"; " });
     }
     // The quote and the head go in one piece, of which a part is cut off again.
     let end = out.len() + 1 + head_len;
@@ -139,12 +177,12 @@ fn write_field(
         write_characters(out, tail);
     }
     if let Value::Str(text) = field {
-        out.extend_from_slice(b"\": \"");
+        out.extend_from_slice(if IS_JSON { b"\":\"" } else { b"\": \"" });
         write_characters(out, text.as_bytes());
         out.push(b'"');
     } else {
-        out.extend_from_slice(b"\": ");
-        write_value(out, field, depth_left);
+        out.extend_from_slice(if IS_JSON { b"\":" } else { b"\": " });
+        write_value::<IS_JSON>(out, field, depth_left);
     }
 }
 
@@ -262,6 +300,6 @@ fn write_escape(out: &mut Vec<u8>, byte: u8) {
 /// The text of a string, in double quotes.
 pub(super) fn quoted(string: &str) -> String {
     let mut out = Vec::with_capacity(string.len() + 2);
-    write_string(&mut out, string.as_bytes());
+    write_quoted(&mut out, string);
     text(out)
 }

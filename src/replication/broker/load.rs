@@ -1,4 +1,4 @@
-//! Indexing a file of records, one `KEY:VALUE` a line.
+//! Indexing a file of records, one a line: `KEY:VALUE`, or JSON.
 //!
 //! Lines are read and parsed on a thread of their own and put in order, many at a time. Group 0
 //! notes how far each file is, by a hash of its content:
@@ -16,7 +16,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::hash::Hasher;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,17 +26,13 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{Broker, BrokerError, Pending, finish};
-use crate::parser::{Condition, ParseError, parse_record};
+use crate::parser::{Condition, Line, LineError, Lines};
 use crate::replication::GroupId;
 use crate::replication::message::{self, Bytes, Refusal, Request, Response};
 use crate::replication::meta::{FileHash, Load, MetaCommand, MetaReply};
 use crate::store::{CommandError, Reply};
 use crate::transport::Transport;
 use crate::trie::Trie;
-use crate::value::Value;
-
-/// The longest line, in bytes: 8 MiB.
-pub const LINE_BYTES_MAX: usize = 8 << 20;
 
 /// How long one record may take: longer than a command at the prompt, so that an election does not
 /// end a load.
@@ -93,43 +89,6 @@ pub enum LoadEvent<'a> {
         /// Whether this line takes the place of the one above: else the first one stays, since
         /// only absent keys are put.
         wins: bool,
-    },
-}
-
-/// Why a line is no record.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum LineError {
-    /// It does not follow the grammar.
-    #[error("column {column}: {error}")]
-    Parse {
-        /// Where, in characters from 1.
-        column: usize,
-        /// What is wrong. Its offset counts bytes from the first of the line that is not blank.
-        error: ParseError,
-    },
-    /// It is not UTF-8.
-    #[error("column {column}: not UTF-8")]
-    NotUtf8 {
-        /// Where, in characters from 1.
-        column: usize,
-    },
-    /// It is longer than [`LINE_BYTES_MAX`].
-    #[error("longer than {limit} bytes")]
-    TooLong {
-        /// The limit, in bytes.
-        limit: usize,
-    },
-    /// Its record cannot be stored.
-    #[error(transparent)]
-    Store(CommandError),
-    /// Its record is larger than what is sent to a server.
-    #[error("the record has {len} bytes, the limit is {limit}")]
-    TooLarge {
-        /// Size of the record, in bytes.
-        len: usize,
-        /// The limit, in bytes.
-        limit: usize,
     },
 }
 
@@ -292,14 +251,6 @@ impl<T: Transport> Broker<T> {
     }
 }
 
-/// A line of the file.
-struct Line {
-    number: u64,
-    /// Bytes of the file up to its end.
-    end: u64,
-    content: Result<Option<(String, Value)>, LineError>,
-}
-
 /// The lines on their way into the cluster.
 struct Loader<'a, T: Transport> {
     broker: &'a Broker<T>,
@@ -320,7 +271,7 @@ impl<T: Transport> Loader<'_, T> {
     ) -> Result<(), LoadError> {
         let number = line.number;
         self.report.lines = number;
-        let (key, value) = match line.content {
+        let (key, value) = match line.record {
             Ok(None) => return Ok(()),
             Ok(Some(record)) => record,
             Err(error) => {
@@ -336,9 +287,6 @@ impl<T: Transport> Loader<'_, T> {
         let deadline = Instant::now() + RECORD_TIME;
         match self.broker.begin_put(&key, value, self.condition, deadline).await {
             Ok(pending) => self.pending.push_back((number, line.end, pending)),
-            Err(BrokerError::Store(error)) => {
-                self.bad_line(number, &LineError::Store(error), on_event);
-            }
             Err(BrokerError::CommandTooLarge { len, limit }) => {
                 self.bad_line(number, &LineError::TooLarge { len, limit }, on_event);
             }
@@ -408,99 +356,12 @@ fn hash_file(path: &Path) -> io::Result<(FileHash, u64)> {
 
 /// Sends the lines after the first `skip`, parsed; ends early when nobody takes them.
 fn read_lines(path: &Path, skip: u64, sender: &mpsc::Sender<Vec<Line>>) -> io::Result<()> {
-    let mut reader = BufReader::with_capacity(1 << 16, File::open(path)?);
-    let mut bytes = Vec::new();
-    let (mut number, mut end) = (0, 0);
-    let mut chunk = Vec::new();
+    let mut lines = Lines::new(BufReader::with_capacity(1 << 16, File::open(path)?));
+    lines.skip_lines(skip)?;
     loop {
-        bytes.clear();
-        let read = read_line(&mut reader, &mut bytes)?;
-        if read == 0 {
-            let _ = sender.blocking_send(chunk);
+        let chunk: Vec<Line> = lines.by_ref().take(LINES_A_MESSAGE).collect::<io::Result<_>>()?;
+        if chunk.is_empty() || sender.blocking_send(chunk).is_err() {
             return Ok(());
         }
-        number += 1;
-        end += read;
-        if number <= skip {
-            continue;
-        }
-        chunk.push(Line { number, end, content: parse_line(&bytes) });
-        if chunk.len() == LINES_A_MESSAGE
-            && sender.blocking_send(std::mem::take(&mut chunk)).is_err()
-        {
-            return Ok(());
-        }
-    }
-}
-
-/// Reads a line with its end; keeps one byte more of it than a line may have, and gives the number
-/// of bytes that were read.
-fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<u64> {
-    let mut read = 0;
-    loop {
-        let part = reader.fill_buf()?;
-        if part.is_empty() {
-            return Ok(read);
-        }
-        let newline = part.iter().position(|byte| *byte == b'\n');
-        let used = newline.map_or(part.len(), |at| at + 1);
-        let room = (LINE_BYTES_MAX + 1).saturating_sub(line.len());
-        line.extend_from_slice(&part[..used.min(room)]);
-        reader.consume(used);
-        read += used as u64;
-        if newline.is_some() {
-            return Ok(read);
-        }
-    }
-}
-
-/// The record of a line; none on a blank one.
-fn parse_line(bytes: &[u8]) -> Result<Option<(String, Value)>, LineError> {
-    if bytes.len() > LINE_BYTES_MAX {
-        return Err(LineError::TooLong { limit: LINE_BYTES_MAX });
-    }
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-        LineError::NotUtf8 { column: valid.chars().count() + 1 }
-    })?;
-    // A byte order mark is what some editors begin a file with.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let line = text.trim();
-    if line.is_empty() {
-        return Ok(None);
-    }
-    let indent = text.len() - text.trim_start().len();
-    parse_record(line).map(Some).map_err(|error| {
-        let before = text.get(..indent + error.offset()).unwrap_or(text);
-        LineError::Parse { column: before.chars().count() + 1, error }
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_is_a_record_or_blank_or_says_where_it_is_wrong() {
-        assert!(matches!(parse_line(b"\"a\":{\"x\":1}\r\n"), Ok(Some((key, _))) if key == "a"));
-        assert!(matches!(parse_line(b" \t\r\n"), Ok(None)));
-        assert!(matches!(parse_line(b"\xef\xbb\xbfa:{}"), Ok(Some((key, _))) if key == "a"));
-        let error = parse_line("  α:{\"x\":}".as_bytes()).unwrap_err();
-        assert!(matches!(error, LineError::Parse { column: 10, .. }), "{error}");
-        let error = parse_line(b"ab\xff").unwrap_err();
-        assert!(matches!(error, LineError::NotUtf8 { column: 3 }), "{error}");
-    }
-
-    #[test]
-    fn a_line_past_the_limit_is_not_kept_whole_and_the_next_one_is_found() {
-        let mut text = vec![b'x'; LINE_BYTES_MAX + 10];
-        text.extend_from_slice(b"\na:{}");
-        let mut reader = BufReader::new(&text[..]);
-        let mut line = Vec::new();
-        assert_eq!(read_line(&mut reader, &mut line).unwrap(), LINE_BYTES_MAX as u64 + 11);
-        assert!(matches!(parse_line(&line), Err(LineError::TooLong { .. })));
-        line.clear();
-        read_line(&mut reader, &mut line).unwrap();
-        assert_eq!(line, b"a:{}");
     }
 }

@@ -1,0 +1,237 @@
+//! Lines of a data file, read one by one.
+
+use std::io::{self, BufRead};
+
+use thiserror::Error;
+
+use super::{ParseError, parse_record};
+use crate::value::Value;
+
+/// The longest line, in bytes: 8 MiB.
+pub const LINE_BYTES_MAX: usize = 8 << 20;
+
+/// Why a line of a data file is no record.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum LineError {
+    /// It does not follow the grammar.
+    #[error("column {column}: {error}")]
+    Parse {
+        /// Where, in characters from 1.
+        column: usize,
+        /// What is wrong. Its offset counts bytes from the first of the line that is not blank.
+        error: ParseError,
+    },
+    /// It is not UTF-8.
+    #[error("column {column}: not UTF-8")]
+    NotUtf8 {
+        /// Where, in characters from 1.
+        column: usize,
+    },
+    /// It is longer than [`LINE_BYTES_MAX`].
+    #[error("longer than {limit} bytes")]
+    TooLong {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// Its record is larger than what is taken.
+    #[error("the record has {len} bytes, the limit is {limit}")]
+    TooLarge {
+        /// Size of the record, in bytes.
+        len: usize,
+        /// The limit, in bytes.
+        limit: usize,
+    },
+}
+
+/// A line of a data file.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Line {
+    /// Its number, from 1.
+    pub number: u64,
+    /// Bytes of the input up to its end, the line end included.
+    pub end: u64,
+    /// The key and the value of its record; `None` if it is blank.
+    pub record: Result<Option<(String, Value)>, LineError>,
+}
+
+/// Reads a data file line by line, each in the native format or as JSON: see [`parse_record`].
+///
+/// A bad line does not end it, an error of the reader does. Line ends may be LF or CRLF, the last
+/// one may be missing, and a byte order mark is dropped. Never more than one line is kept, and of a
+/// line that is too long never more than [`LINE_BYTES_MAX`].
+///
+/// # Examples
+/// ```
+/// use triekv::parser::Lines;
+/// use triekv::value;
+///
+/// let file = "a:{\"n\": 1}\n\n{\"key\": \"b\", \"value\": {\"n\": 2}}\noops\n";
+/// let mut records = Vec::new();
+/// for line in Lines::new(file.as_bytes()) {
+///     let line = line?;
+///     match line.record {
+///         Ok(record) => records.extend(record),
+///         Err(error) => assert_eq!(
+///             format!("{}: {error}", line.number),
+///             "4: column 5: Value is missing! at byte 4"
+///         ),
+///     }
+/// }
+/// assert_eq!(records[1], ("b".to_owned(), value!({ "n": 2 })));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Lines<R> {
+    reader: R,
+    /// The line at hand.
+    bytes: Vec<u8>,
+    number: u64,
+    end: u64,
+}
+
+impl<R: BufRead> Lines<R> {
+    /// Prepares to read from `reader`, which begins with a line.
+    pub fn new(reader: R) -> Self {
+        Lines { reader, bytes: Vec::new(), number: 0, end: 0 }
+    }
+
+    /// Reads the next `count` lines without looking at what is in them; fewer if there are not so
+    /// many.
+    ///
+    /// # Errors
+    /// That of the reader.
+    pub fn skip_lines(&mut self, count: u64) -> io::Result<()> {
+        for _ in 0..count {
+            if !self.advance()? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the next line; returns whether there was one.
+    fn advance(&mut self) -> io::Result<bool> {
+        self.bytes.clear();
+        let read = read_line(&mut self.reader, &mut self.bytes)?;
+        self.number += u64::from(read > 0);
+        self.end += read;
+        Ok(read > 0)
+    }
+}
+
+impl<R: BufRead> Iterator for Lines<R> {
+    type Item = io::Result<Line>;
+
+    fn next(&mut self) -> Option<io::Result<Line>> {
+        match self.advance() {
+            Ok(true) => {
+                let record = parse_line(&self.bytes);
+                Some(Ok(Line { number: self.number, end: self.end, record }))
+            }
+            Ok(false) => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+/// Reads a line with its end; keeps one byte more of it than a line may have, and gives the number
+/// of bytes that were read.
+fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<u64> {
+    let mut read = 0;
+    loop {
+        let part = match reader.fill_buf() {
+            Ok(part) => part,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        if part.is_empty() {
+            return Ok(read);
+        }
+        let newline = part.iter().position(|byte| *byte == b'\n');
+        let used = newline.map_or(part.len(), |at| at + 1);
+        let room = (LINE_BYTES_MAX + 1).saturating_sub(line.len());
+        line.extend(part.iter().take(used.min(room)));
+        reader.consume(used);
+        read += used as u64;
+        if newline.is_some() {
+            return Ok(read);
+        }
+    }
+}
+
+/// The record of a line; none on a blank one.
+fn parse_line(bytes: &[u8]) -> Result<Option<(String, Value)>, LineError> {
+    if bytes.len() > LINE_BYTES_MAX {
+        return Err(LineError::TooLong { limit: LINE_BYTES_MAX });
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let (valid, _) = bytes.split_at(error.valid_up_to());
+        LineError::NotUtf8 { column: String::from_utf8_lossy(valid).chars().count() + 1 }
+    })?;
+    // A byte order mark is what some editors begin a file with.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let line = text.trim();
+    if line.is_empty() {
+        return Ok(None);
+    }
+    let indent = text.len() - text.trim_start().len();
+    parse_record(line).map(Some).map_err(|error| {
+        let before = text.get(..indent + error.offset()).unwrap_or(text);
+        LineError::Parse { column: before.chars().count() + 1, error }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::BufReader;
+
+    use super::*;
+    use crate::value;
+
+    #[test]
+    fn a_line_is_a_record_or_blank_or_says_where_it_is_wrong() {
+        assert!(matches!(parse_line(b"\"a\":{\"x\":1}\r\n"), Ok(Some((key, _))) if key == "a"));
+        assert!(matches!(parse_line(b" \t\r\n"), Ok(None)));
+        assert!(matches!(parse_line(b"\xef\xbb\xbfa:{}"), Ok(Some((key, _))) if key == "a"));
+        let error = parse_line("  α:{\"x\":}".as_bytes()).unwrap_err();
+        assert!(matches!(error, LineError::Parse { column: 10, .. }), "{error}");
+        let error = parse_line(b"ab\xff").unwrap_err();
+        assert!(matches!(error, LineError::NotUtf8 { column: 3 }), "{error}");
+    }
+
+    #[test]
+    fn a_line_past_the_limit_is_not_kept_whole_and_the_next_one_is_found() {
+        let mut text = vec![b'x'; LINE_BYTES_MAX + 10];
+        text.extend_from_slice(b"\na:{}");
+        let mut lines = Lines::new(BufReader::new(&text[..]));
+        let line = lines.next().unwrap().unwrap();
+        assert_eq!((line.number, line.end), (1, LINE_BYTES_MAX as u64 + 11));
+        assert_eq!(line.record, Err(LineError::TooLong { limit: LINE_BYTES_MAX }));
+        assert_eq!(lines.bytes.len(), LINE_BYTES_MAX + 1);
+        let line = lines.next().unwrap().unwrap();
+        assert_eq!((line.number, line.end), (2, text.len() as u64));
+        assert_eq!(line.record, Ok(Some(("a".to_owned(), value!({})))));
+        assert!(lines.next().is_none());
+    }
+
+    #[test]
+    fn a_line_at_the_limit_is_read() {
+        let mut text = b"a:{}".to_vec();
+        text.resize(LINE_BYTES_MAX, b' ');
+        let line = Lines::new(&text[..]).next().unwrap().unwrap();
+        assert!(matches!(line.record, Ok(Some(_))));
+    }
+
+    #[test]
+    fn skipped_lines_are_counted_and_not_looked_at() {
+        let text = "\0\n\r\na:{}\r\n";
+        let mut lines = Lines::new(text.as_bytes());
+        lines.skip_lines(2).unwrap();
+        let line = lines.next().unwrap().unwrap();
+        assert_eq!((line.number, line.end, line.record.is_ok()), (3, text.len() as u64, true));
+        lines.skip_lines(5).unwrap();
+        assert!(lines.next().is_none());
+    }
+}
