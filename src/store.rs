@@ -40,6 +40,7 @@ mod durable;
 mod encoding;
 mod error;
 mod file;
+mod ndjson;
 mod scan;
 mod shared;
 mod stats;
@@ -55,6 +56,7 @@ use shared::{Shared, State};
 pub use builder::StoreBuilder;
 pub use documents::Documents;
 pub use error::{CommandError, StoreError};
+pub use ndjson::{IfPresent, ImportError, ImportReport};
 pub use scan::{Entry, PAGE_BYTES_MAX, Page, PageToken, Prefix, ScanPage};
 pub use stats::{StoreStats, Verification};
 

@@ -10,6 +10,7 @@ mod faults;
 mod file_system;
 mod grammar;
 mod layers;
+mod ndjson;
 #[cfg(feature = "cluster")]
 mod power;
 #[cfg(all(feature = "cluster", feature = "generator"))]
