@@ -5,9 +5,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
-use triekv::generator::{KeyFile, LoadKeyFileError, Records, Shape, ShapeError};
+use clap::{CommandFactory, Parser, error::ErrorKind};
+use triekv::generator::{Format, KeyFile, LoadKeyFileError, Records, Shape, ShapeError};
 
 const HELP: &str = "\
 Example:
@@ -20,8 +19,9 @@ The key file has one field a line, its name and its type with blanks between:
   member  bool       true or false
 Empty lines are skipped; anything else is an error.
 
-A record is one line, numbered from 0:
+A record is one line, numbered from 0; with --format ndjson it looks like the second one:
   \"person0\": { \"name\" : \"Xy\" ; \"home\" :  { \"age\" : 7 }  } 
+  {\"key\":\"person0\",\"value\":{\"name\":\"Xy\",\"home\":{\"age\":7}}}
 It never has more than 10000 fields, those of its nested maps included.
 
 Exit status: 0 when the file is complete; 1 when a number is out of range, the key file cannot be
@@ -50,6 +50,9 @@ struct Options {
     /// Where to write, or - for standard output
     #[arg(short, long, value_name = "FILE", default_value = "dataToIndex.txt")]
     output: PathBuf,
+    /// How records are written: native or ndjson; kvBroker reads both
+    #[arg(long, value_name = "FORMAT", default_value = "native")]
+    format: Format,
     /// The same seed makes the same records; without it every run makes others
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -110,7 +113,8 @@ fn run(options: &Options) -> Result<(), Failure> {
     let key_file = KeyFile::load(&options.key_file).map_err(Failure::KeyFile)?;
     let seed = options.seed.unwrap_or_else(rand::random);
     let records = Records::new(key_file, shape, seed).map_err(Failure::Shape)?;
-    write(records, &options.output).map_err(|error| Failure::Write(options.output.clone(), error))
+    write(records.format(options.format), &options.output)
+        .map_err(|error| Failure::Write(options.output.clone(), error))
 }
 
 fn write(records: Records, output: &Path) -> io::Result<()> {

@@ -21,6 +21,14 @@
 //! A map has its blanks with it, so a nested map stands between two of them, a line ends with one,
 //! and an empty map reads `{  }`.
 //!
+//! As NDJSON, the same records are
+//!
+//! ```text
+//! line   = '{"key":"person' number '","value":' map '}\n'
+//! map    = '{' [ field { ',' field } ] '}'
+//! field  = '"' name '":' value
+//! ```
+//!
 //! # What is drawn
 //!
 //! For each record a nesting from 0 to [`Shape`]'s bound, uniformly; for each map a number of
@@ -43,11 +51,13 @@
 //! is a breaking one.
 
 mod draws;
+mod format;
 mod key_file;
 pub mod keys;
 mod records;
 mod shape;
 
+pub use format::{Format, UnknownFormat};
 pub use key_file::{
     Field, FieldType, KEY_FILE_BYTES_MAX, KeyFile, KeyFileError, KeyFileErrorKind, LoadKeyFileError,
 };

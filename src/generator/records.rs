@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::draws::Draws;
+use super::format::Format;
 use super::key_file::{FieldType, KeyFile};
 use super::keys;
 use super::shape::{Shape, ShapeError};
@@ -32,6 +33,7 @@ pub const FIELDS_MAX: u64 = 10_000;
 pub struct Records {
     key_file: KeyFile,
     shape: Shape,
+    format: Format,
     draws: Draws,
     /// Number of the next record.
     next: u64,
@@ -60,7 +62,31 @@ impl Records {
             fields_left: 0,
             key_file,
             shape,
+            format: Format::default(),
         })
+    }
+
+    /// Has the records that are left written in `format`; it is [`Format::Native`] otherwise. What
+    /// is drawn does not depend on it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use triekv::generator::{Format, KeyFile, Records, Shape};
+    /// use triekv::parser::parse_record;
+    ///
+    /// let key_file: KeyFile = "age int".parse()?;
+    /// let records = || Records::new(key_file.clone(), Shape::new(1, 0, 1, 1).unwrap(), 6);
+    /// let native = records()?.next().unwrap();
+    /// let ndjson = records()?.format(Format::Ndjson).next().unwrap();
+    /// assert_eq!(native, "\"person0\": { \"age\" : 503 } ");
+    /// assert_eq!(ndjson, r#"{"key":"person0","value":{"age":503}}"#);
+    /// assert_eq!(parse_record(&native)?, parse_record(&ndjson)?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn format(self, format: Format) -> Self {
+        Self { format, ..self }
     }
 
     /// Writes the records that are left, each with its line end.
@@ -83,31 +109,34 @@ impl Records {
         if self.next == self.shape.records {
             return Ok(false);
         }
-        write!(out, "\"{}\":", keys::person(self.next))?;
+        let (before_key, before_value, end) = self.format.line();
+        write!(out, "{before_key}\"{}\"{before_value}", keys::person(self.next))?;
         self.next += 1;
         self.fields_left = FIELDS_MAX;
         let nesting = self.draws.below(u64::from(self.shape.nesting) + 1);
         self.write_map(nesting, out)?;
+        out.write_all(end.as_bytes())?;
         Ok(true)
     }
 
     /// Recurses once for each level of `nesting`, which is at most `NESTING_MAX`.
     fn write_map<W: Write + ?Sized>(&mut self, nesting: u64, out: &mut W) -> io::Result<()> {
-        out.write_all(b" { ")?;
+        let marks = self.format.map();
+        out.write_all(marks.open.as_bytes())?;
         for (position, index) in self.draw_fields().into_iter().enumerate() {
             if position > 0 {
-                out.write_all(b" ; ")?;
+                out.write_all(marks.between.as_bytes())?;
             }
             let field = &self.key_file.fields()[index];
             let field_type = field.field_type;
-            write!(out, "\"{}\" : ", field.name)?;
+            write!(out, "\"{}\"{}", field.name, marks.colon)?;
             if nesting > 0 && self.draws.below(10) < 3 {
                 self.write_map(nesting - 1, out)?;
             } else {
                 self.write_leaf(field_type, out)?;
             }
         }
-        out.write_all(b" } ")
+        out.write_all(marks.close.as_bytes())
     }
 
     /// Draws which fields a map has: distinct indices into the key file.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use triekv::generator::{KeyFile, Records, Shape};
+use triekv::parser::parse_record;
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data");
 
@@ -126,6 +127,26 @@ fn without_a_seed_every_run_makes_other_records() {
 }
 
 #[test]
+fn both_formats_hold_the_same_records() {
+    let dir = Dir::new("formats");
+    let args = "-k keyFile.txt -n 200 -d 3 -m 6 -l 9 -o - --seed 3 --format";
+    let [native, ndjson] = ["native", "ndjson"].map(|format| {
+        let run = dir.run(&format!("{args} {format}"));
+        assert_eq!((run.status, run.stderr.as_str()), (0, ""));
+        run.stdout
+    });
+    assert_eq!(dir.run(args.strip_suffix(" --format").unwrap()).stdout, native);
+    assert_eq!(ndjson.lines().count(), 200);
+    for (native, ndjson) in native.lines().zip(ndjson.lines()) {
+        let (key, value) = parse_record(native).unwrap();
+        let json = format!("{{\"key\":\"{key}\",\"value\":");
+        assert!(ndjson.starts_with(&json) && !ndjson.contains([' ', ';']), "{ndjson}");
+        assert_eq!(parse_record(ndjson).unwrap(), (key, value));
+        serde_json::from_str::<serde_json::Value>(ndjson).unwrap();
+    }
+}
+
+#[test]
 fn numbers_out_of_range_are_refused_with_status_1() {
     let dir = Dir::new("range");
     let lines = "[Error] Number of lines should be greater than 0.";
@@ -176,6 +197,7 @@ fn missing_options_and_what_is_no_number_get_the_usage_and_status_2() {
         "-k keyFile.txt -n 5 -d 2 -m -0.5 -l 4",
         "-k keyFile.txt -n 5 -d 2 -m 5 -l 99999999999999999999",
         "-k keyFile.txt -n 5 -d 2 -m 5 -l 4 --seed -1",
+        "-k keyFile.txt -n 5 -d 2 -m 5 -l 4 --format xml",
         "-k keyFile.txt -n 5 -d 2 -m 5 -l 4 --unknown",
         "-k keyFile.txt -n 5 -d 2 -m 5 -l 4 extra",
     ] {
