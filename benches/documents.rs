@@ -8,9 +8,12 @@ use std::fmt::Write;
 use std::hint::black_box;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use triekv::Value;
 use triekv::generator::{KeyFile, Records, Shape};
 use triekv::parser::parse_record;
+use triekv::value::{from_value, to_value};
 
 #[path = "peers/src/alloc.rs"]
 mod alloc;
@@ -142,5 +145,99 @@ fn documents(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, documents);
+/// A record without nesting.
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "they are read, not looked at")]
+struct Person {
+    name: Option<String>,
+    age: Option<u16>,
+    height: Option<f64>,
+    married: Option<bool>,
+    street: Option<String>,
+    zip: Option<u32>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Order {
+    id: u64,
+    customer: Customer,
+    lines: Vec<OrderLine>,
+    state: State,
+    note: Option<String>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Customer {
+    name: String,
+    email: String,
+    address: (String, u32),
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct OrderLine {
+    article: String,
+    count: u8,
+    price: f64,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+enum State {
+    Open,
+    Sent { carrier: String, parcels: Vec<u32> },
+}
+
+fn order(id: u64) -> Order {
+    let line = |article: &str, price| OrderLine { article: article.to_owned(), count: 2, price };
+    Order {
+        id,
+        customer: Customer {
+            name: "Mary Papadopoulou".to_owned(),
+            email: "mary@example.com".to_owned(),
+            address: ("Odos Ermou 12, Athens".to_owned(), 10563),
+        },
+        lines: vec![line("pencil", 0.5), line("paper, a ream of 500 sheets", 4.95)],
+        state: match id % 2 {
+            0 => State::Open,
+            _ => State::Sent { carrier: "by ship".to_owned(), parcels: vec![1, 2, 3] },
+        },
+        note: None,
+    }
+}
+
+/// Times reading `values` as a `T`, by value as both crates can, and by reference.
+fn time_rust_type<T: DeserializeOwned>(c: &mut Criterion, name: &str, values: &[Value]) {
+    let json = |value| serde_json::to_value(value).expect("every document is JSON");
+    let json_values: Vec<serde_json::Value> = values.iter().map(json).collect();
+    let mut group = c.benchmark_group("from_value");
+    group.throughput(Throughput::Elements(values.len() as u64));
+    group.bench_function(BenchmarkId::new("triekv", name), |b| {
+        let read = |value| from_value::<T>(value).expect("the value fits the type");
+        let pass = |values: Vec<Value>| values.into_iter().map(read).collect::<Vec<T>>();
+        b.iter_batched(|| values.to_vec(), pass, BatchSize::LargeInput);
+    });
+    group.bench_function(BenchmarkId::new("triekv by reference", name), |b| {
+        let read = |value| T::deserialize(value).expect("the value fits the type");
+        let pass = |()| values.iter().map(read).collect::<Vec<T>>();
+        b.iter_batched(|| (), pass, BatchSize::LargeInput);
+    });
+    group.bench_function(BenchmarkId::new("serde_json", name), |b| {
+        let read = |value| serde_json::from_value::<T>(value).expect("the value fits the type");
+        let pass = |values: Vec<_>| values.into_iter().map(read).collect::<Vec<T>>();
+        b.iter_batched(|| json_values.clone(), pass, BatchSize::LargeInput);
+    });
+    group.bench_function(BenchmarkId::new("serde_json by reference", name), |b| {
+        let read = |value| T::deserialize(value).expect("the value fits the type");
+        let pass = |()| json_values.iter().map(read).collect::<Vec<T>>();
+        b.iter_batched(|| (), pass, BatchSize::LargeInput);
+    });
+    group.finish();
+}
+
+fn rust_types(c: &mut Criterion) {
+    time_rust_type::<Person>(c, "1000 records", &records(1000, 0));
+    let orders = (0..1000).map(|id| to_value(&order(id)).expect("an order is a value"));
+    time_rust_type::<Order>(c, "1000 orders", &orders.collect::<Vec<_>>());
+}
+
+criterion_group!(benches, documents, rust_types);
 criterion_main!(benches);
