@@ -51,8 +51,9 @@
 //! # Features
 //!
 //! `cluster` (default) brings servers, brokers and transports, with tokio and openraft; `generator`
-//! (default) brings random documents. Without them this is a synchronous library with a handful of
-//! dependencies.
+//! (default) brings random documents; `json` (default) converts to and from `serde_json::Value`.
+//! Without them this is a synchronous library with a handful of dependencies; JSON text and Rust types
+//! need none of them.
 #![warn(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
 #[cfg(feature = "generator")]

@@ -6,6 +6,10 @@
 //! `Null`, `Bool`, `Int` (i64), `UInt` (u64), `Float` (f64), `Str`, `List` (sequence of values),
 //! `Map` (map from strings to values).
 //!
+//! JSON text is better read by [`parse_json`](crate::parser::parse_json), which is exact whatever else
+//! is built: `serde_json` rounds some floats unless its feature `float_roundtrip` is on, and with its
+//! feature `arbitrary_precision` it presents numbers as maps to all types but its own.
+//!
 //! Both directions refuse what no store holds: containers beyond [`DEPTH_MAX`], floats that are not
 //! finite, field names that are not UTF-8, integers outside `i64` and `u64`. Nothing is allocated
 //! for an announced length before its content arrives.

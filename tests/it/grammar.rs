@@ -5,7 +5,9 @@ use std::fs;
 use std::path::{Path as FilePath, PathBuf};
 
 use proptest::prelude::*;
-use triekv::parser::{Command, ParseError, parse_command, parse_path, parse_record, parse_value};
+use triekv::parser::{
+    Command, ParseError, parse_command, parse_json, parse_path, parse_record, parse_value,
+};
 use triekv::value::{Map, Path, Step, Value};
 
 /// Where the files of this crate are.
@@ -89,6 +91,7 @@ proptest! {
             parse_path(&text).err(),
             parse_command(&text).err(),
             parse_record(&text).err(),
+            parse_json(&text).err(),
         ];
         for error in errors.into_iter().flatten() {
             prop_assert!(text.is_char_boundary(error.offset()));
@@ -101,6 +104,7 @@ proptest! {
 fn read(parser: &str, text: &str) -> Result<String, ParseError> {
     match parser {
         "value" => parse_value(text).map(|value| value.to_string()),
+        "json" => parse_json(text).map(|value| value.to_json().unwrap()),
         "path" => parse_path(text).map(|path| path.to_string()),
         "record" => parse_record(text).map(|(key, value)| format!("{key} {value}")),
         "command" => parse_command(text).map(|command| match command {
