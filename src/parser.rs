@@ -7,7 +7,8 @@
 //! - `path`: keys and paths;
 //! - `command`: the lines of the prompt and of a data file;
 //! - `json`: JSON values, and lines of a data file that are JSON;
-//! - `line`: a data file, line by line.
+//! - `line`: a data file, line by line;
+//! - `diagnosis`, `help`, `excerpt`: what is told of an error, found from the text after it failed.
 //!
 //! # How it is built
 //! - Each lexeme eats the white space after it, never before it, so that an error points at the
@@ -22,21 +23,26 @@
 #![warn(clippy::indexing_slicing)]
 
 mod command;
+mod diagnosis;
+mod excerpt;
+mod help;
 mod json;
 mod lexeme;
 mod line;
 mod path;
 mod value;
 
-pub use line::{LINE_BYTES_MAX, Line, LineError, Lines};
-
+use std::ops::Range;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use self::diagnosis::Diagnosis;
+pub use self::excerpt::Excerpt;
+pub use self::line::{LINE_BYTES_MAX, Line, LineError, Lines};
+use self::value::Context;
 use crate::value::{Path, Value};
-use value::Context;
 
 /// What a line of the prompt asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,47 +85,104 @@ pub enum Condition {
     IfVersion(u64),
 }
 
-/// A text that does not follow the grammar: where, and what is wrong there.
+/// A text that does not follow the grammar: where, what is wrong there, and what would be right.
 ///
 /// `Display` is a line such as `expected ':', found '}' at byte 4`; that of [`kind`](Self::kind) is
-/// the same without the place.
+/// the same without the place. The rest is for who wants to show it as compilers do.
+///
+/// # Examples
+/// ```
+/// use triekv::parser::parse_value;
+///
+/// let text = "{ \"name\" : \"Mary\" ;\n  adult : true }";
+/// let error = parse_value(text).unwrap_err();
+/// assert_eq!((error.offset(), error.line(), error.column()), (22, 2, 3));
+/// assert_eq!(error.expected(), Some("a field name in double quotes"));
+/// assert_eq!(error.found(), Some('a'));
+/// assert_eq!(&text[error.span()], "adult");
+/// assert_eq!(error.help(), Some(r#"names are in double quotes: "name""#));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{kind} at byte {offset}")]
-pub struct ParseError {
-    kind: ParseErrorKind,
-    offset: usize,
-    value_start: Option<usize>,
-}
+#[error("{} at byte {}", .0.kind, .0.place.offset)]
+pub struct ParseError(Box<Diagnosis>);
 
 impl ParseError {
     /// Returns what is wrong.
     pub fn kind(&self) -> &ParseErrorKind {
-        &self.kind
+        &self.0.kind
     }
 
     /// Returns where it is wrong, in bytes from the start of the text that was given; its length
-    /// where more text was expected. It is always a boundary of characters.
+    /// less the white space at its end where more text was expected. It is always a boundary of
+    /// characters.
     pub fn offset(&self) -> usize {
-        self.offset
+        self.0.place.offset
+    }
+
+    /// Returns the line in which it is wrong, counted from 1.
+    pub fn line(&self) -> usize {
+        self.0.place.line
+    }
+
+    /// Returns where in its line it is wrong, in characters counted from 1.
+    pub fn column(&self) -> usize {
+        self.0.place.column
+    }
+
+    /// Returns the bytes of the text that are wrong: a character, word, string or number; none
+    /// where something is missing. They begin at [`offset`](Self::offset), or after the white space
+    /// there, and both ends are boundaries of characters.
+    pub fn span(&self) -> Range<usize> {
+        self.0.span.clone()
+    }
+
+    /// Returns what may stand at the place, in words: `"';' or '}'"`. It is `None` if what stands
+    /// there is wrong in itself, as a number that is too large.
+    pub fn expected(&self) -> Option<&'static str> {
+        self.0.expected
+    }
+
+    /// Returns the character at the place; `None` at the end of the text.
+    pub fn found(&self) -> Option<char> {
+        self.0.found
+    }
+
+    /// Returns what to write instead, if there is more to say than what was expected:
+    /// `"a number has no plus sign"`.
+    pub fn help(&self) -> Option<&'static str> {
+        self.0.help
+    }
+
+    /// Returns the place of the innermost bracket that is open, if the error may be that it is not
+    /// closed: the text ends within it, another bracket would close it, or a list goes on with a
+    /// colon.
+    pub fn unclosed(&self) -> Option<Place> {
+        self.0.unclosed
     }
 
     /// Returns where the value begins in which the error lies, in bytes from the start of the text:
     /// just after the colon that ends the key. It is `None` if the error lies in a key, a path or
     /// a verb.
     pub fn value_start(&self) -> Option<usize> {
-        self.value_start
+        self.0.value_start
     }
 
     /// Returns the place of the error in characters, not bytes, from where the value begins in
     /// `text`, the text that was parsed. It is `None` if the error does not lie in a value.
     pub fn position_in_value(&self, text: &str) -> Option<usize> {
-        text.get(self.value_start?..self.offset).map(|before| before.chars().count())
+        text.get(self.value_start()?..self.offset()).map(|before| before.chars().count())
+    }
+
+    /// Returns the part of `text`, the text that was parsed, in which the error lies, short enough
+    /// to be shown.
+    pub fn excerpt(&self, text: &str) -> Excerpt {
+        Excerpt::around(text, self.span())
     }
 
     /// Tells whether the text is wrong only because it ends too early: some longer text that begins
     /// with it may be right.
     pub fn is_incomplete(&self) -> bool {
-        match self.kind {
+        match self.kind() {
             ParseErrorKind::Expected { found, .. } => found.is_none(),
             ParseErrorKind::MissingPayload
             | ParseErrorKind::MissingValue
@@ -143,6 +206,25 @@ impl ParseError {
             | ParseErrorKind::MissingField { .. } => false,
         }
     }
+
+    /// Tells whether the text is wrong only because it ends within a map or a list, at a place where
+    /// a line may end: the next line may bring the rest. It is false within a string or a number,
+    /// into which no line end may come, and where no bracket was opened yet.
+    pub fn is_open(&self) -> bool {
+        let ParseErrorKind::Expected { what, found: None } = self.kind() else { return false };
+        self.value_start().is_some() && self.unclosed().is_some() && *what != diagnosis::DIGIT
+    }
+}
+
+/// A place in a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// Bytes of the text before it.
+    pub offset: usize,
+    /// Its line, counted from 1.
+    pub line: usize,
+    /// Where in the line it is, in characters counted from 1.
+    pub column: usize,
 }
 
 /// What is wrong with a text. `Display` gives the reason in a line.

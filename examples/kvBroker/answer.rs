@@ -1,6 +1,6 @@
 //! What a line of the prompt is answered with.
 
-use triekv::parser::{Command, ParseError, ParseErrorKind, parse_command};
+use triekv::parser::{Command, ParseError, ParseErrorKind};
 use triekv::{Broker, BrokerError, Path, Transport, Value};
 
 use crate::failure::failed;
@@ -10,23 +10,31 @@ const NOT_ENOUGH: &str =
 const NO_DELETE: &str =
     "[WARNING] Cannot perform delete operation. One or more servers are unavailable!";
 
-/// The answer to a line that is not blank, without its end.
-pub(crate) async fn answer<T: Transport>(broker: &Broker<T>, line: &str) -> String {
-    let payload = line.split_once([' ', '\t']).map_or("", |(_, payload)| payload.trim_start());
-    match parse_command(line) {
-        Ok(Command::Get { key }) => get(broker, payload, &key).await,
-        Ok(Command::Query { path }) => query(broker, payload, &path).await,
-        Ok(Command::Put { key, value, .. }) => match broker.put(&key, value).await {
+/// The answer to the command that `line` is, without the end of its line.
+pub(crate) async fn answer<T: Transport>(
+    broker: &Broker<T>,
+    line: &str,
+    command: Command,
+) -> String {
+    let payload = payload(line);
+    match command {
+        Command::Get { key } => get(broker, payload, &key).await,
+        Command::Query { path } => query(broker, payload, &path).await,
+        Command::Put { key, value, .. } => match broker.put(&key, value).await {
             Ok(_) => "CREATED".to_owned(),
             Err(error) => not_written(&error, NOT_ENOUGH),
         },
-        Ok(Command::Delete { key }) => match broker.delete(&key).await {
+        Command::Delete { key } => match broker.delete(&key).await {
             Ok(true) => format!("{payload} : DELETED"),
             Ok(false) => format!("{payload} : IS NOT ROOT KEY"),
             Err(error) => not_written(&error, NO_DELETE),
         },
-        Err(error) => not_parsed(line, payload, &error),
     }
+}
+
+/// What follows the verb, as it was typed.
+fn payload(line: &str) -> &str {
+    line.split_once([' ', '\t']).map_or("", |(_, payload)| payload.trim_start())
 }
 
 async fn get<T: Transport>(broker: &Broker<T>, payload: &str, key: &str) -> String {
@@ -87,8 +95,9 @@ fn not_written(error: &BrokerError, refusal: &str) -> String {
     }
 }
 
-fn not_parsed(line: &str, payload: &str, error: &ParseError) -> String {
-    let kind = error.kind();
+/// The answer to a line that is no command, and is not blank.
+pub(crate) fn not_parsed(line: &str, error: &ParseError) -> String {
+    let (kind, payload) = (error.kind(), payload(line));
     match kind {
         ParseErrorKind::MissingPayload | ParseErrorKind::MissingValue => format!("[Error] {kind}"),
         ParseErrorKind::UnknownCommand => {

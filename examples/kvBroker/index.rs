@@ -8,6 +8,7 @@ use triekv::replication::{LineError, LoadError, LoadEvent, LoadMode, LoadReport}
 use triekv::{Broker, Transport};
 
 use crate::failure::{Failure, failed};
+use crate::snippet::Pointer;
 
 /// Faults of lines that are told one by one; more are counted.
 const FAULTS_MAX: u64 = 20;
@@ -24,9 +25,11 @@ pub(crate) async fn index<T: Transport>(
     let bar = ProgressBar::new(0).with_style(style.map_err(io::Error::other)?);
     let file = path.display();
     let mut faults = 0;
-    let mut tell = |fault: String| {
+    let pointer = Pointer::new();
+    let mut tell = |fault: &mut dyn FnMut() -> String| {
         faults += 1;
         if faults <= FAULTS_MAX {
+            let fault = fault();
             bar.suspend(|| drop(writeln!(io::stderr(), "{fault}")));
         }
     };
@@ -35,10 +38,15 @@ pub(crate) async fn index<T: Transport>(
             bar.set_length(total);
             bar.set_position(bytes);
         }
-        LoadEvent::BadLine { line, error } => tell(format!("{file}:{line}:{}", reason(error))),
+        LoadEvent::BadLine { line, error } => {
+            tell(&mut || format!("{file}:{line}:{}", reason(&pointer, line, error)));
+        }
         LoadEvent::DuplicateKey { line, earlier, key, wins } => {
             let outcome = if wins { "this line wins" } else { "the first one stays" };
-            tell(format!("{file}:{line}: key \"{key}\" again, after line {earlier}; {outcome}"));
+            // Control characters of the key as escapes.
+            tell(&mut || {
+                format!("{file}:{line}: key {key:?} again, after line {earlier}; {outcome}")
+            });
         }
         _ => {}
     });
@@ -58,11 +66,16 @@ pub(crate) async fn index<T: Transport>(
     }
 }
 
-/// `COLUMN: REASON`, or the reason alone.
-fn reason(error: &LineError) -> String {
+/// `COLUMN: REASON`, or the reason alone; and the line, with a mark under the place.
+fn reason(pointer: &Pointer, line: u64, error: &LineError) -> String {
     match error {
-        LineError::Parse { column, error } => format!("{column}: {}", error.kind()),
-        LineError::NotUtf8 { column } => format!("{column}: not UTF-8"),
+        LineError::Parse { error, excerpt } => {
+            let shown = pointer.show(error, excerpt, Some(line));
+            format!("{}: {}\n{shown}", error.column(), error.kind())
+        }
+        LineError::NotUtf8 { column, excerpt } => {
+            format!("{column}: not UTF-8\n{}", pointer.show_not_utf8(excerpt, line))
+        }
         error => format!(" {error}"),
     }
 }

@@ -18,6 +18,7 @@ mod index;
 mod lines;
 mod prompt;
 mod server_file;
+mod snippet;
 mod terminal;
 
 /// The exit status at Ctrl-C, as shells have it.
@@ -42,6 +43,9 @@ At the prompt:
   DELETE person1
   !DISCONNECT                  leaves, as the end of input does
 A key, or a step of a path, may be in double quotes. An answer repeats it as it was typed.
+On a terminal, a PUT goes on at the next line while a bracket is open; Ctrl-C gives it up.
+What is wrong with a line is answered on standard output, and shown on standard error with a mark
+under the place: in colours if that is a terminal and NO_COLOR is not set.
 
 A file that was indexed is not indexed again while there is any record, so that what was changed
 since stays, also when the servers were stopped meanwhile. The records of another file are put where

@@ -3,22 +3,26 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use triekv::parser::parse_command;
 use triekv::{Broker, Transport};
 
-use crate::answer::answer;
+use crate::answer::{answer, not_parsed};
 use crate::lines::{LINE_BYTES_MAX, Line, Lines};
+use crate::snippet::Pointer;
 
 const HELP: &str = "\
 PUT KEY:{ \"name\" : \"Mary\" ; \"address\" : { \"city\" : \"Athens\" } }
 GET KEY                  the whole record
 QUERY KEY.address.city   a part of it
 DELETE KEY
-!DISCONNECT              leaves, as Ctrl-D does";
+!DISCONNECT              leaves, as Ctrl-D does
+A PUT goes on at the next line while a bracket is open; Ctrl-C gives it up.";
 
 /// Answers lines until they end. Blocks the thread while it waits for one.
 pub(crate) async fn run<T: Transport>(broker: &Broker<T>) -> io::Result<ExitCode> {
     let mut out = io::stdout();
     let mut lines = Lines::open()?;
+    let pointer = Pointer::new();
     loop {
         let line = match lines.next()? {
             Line::Text(line) => line,
@@ -40,7 +44,16 @@ pub(crate) async fn run<T: Transport>(broker: &Broker<T>) -> io::Result<ExitCode
                 return Ok(ExitCode::SUCCESS);
             }
             "help" | "HELP" if matches!(lines, Lines::Terminal(_)) => writeln!(out, "{HELP}")?,
-            line => writeln!(out, "{}", answer(broker, line).await)?,
+            line => match parse_command(line) {
+                Ok(command) => writeln!(out, "{}", answer(broker, line, command).await)?,
+                Err(error) => {
+                    writeln!(out, "{}", not_parsed(line, &error))?;
+                    let number = line.contains('\n').then_some(error.line() as u64);
+                    let shown = pointer.show(&error, &error.excerpt(line), number);
+                    // Beside the answer, which is whole without it.
+                    let _ = writeln!(io::stderr(), "{shown}");
+                }
+            },
         }
     }
 }

@@ -4,6 +4,7 @@
 #![warn(clippy::indexing_slicing)]
 
 use super::ParseErrorKind;
+use super::diagnosis::{COLON, FIELD_NAME, JSON_PAIR_END, KEY, MAP};
 use super::lexeme::{Fault, Parsed, expect, space, string, symbol};
 use super::path::checked;
 use super::value::{Context, map};
@@ -22,13 +23,13 @@ pub(super) fn line(input: &str) -> Parsed<'_, (String, Value)> {
     let (mut rest, ()) = symbol(b'{')(input)?;
     let (mut key, mut value) = (None, None);
     loop {
-        let (after, name) = expect("a field name in double quotes", string)(rest)?;
+        let (after, name) = expect(FIELD_NAME, string)(rest)?;
         let fault =
             |kind: fn(String) -> ParseErrorKind| Fault::fail(rest, kind(name.clone().into_owned()));
-        let (after, ()) = expect("':'", symbol(b':'))(after)?;
+        let (after, ()) = expect(COLON, symbol(b':'))(after)?;
         let after = match &*name {
             "key" if key.is_none() => {
-                let (next, text) = expect("a key in double quotes", string)(after)?;
+                let (next, text) = expect(KEY, string)(after)?;
                 key = Some(checked(after, text)?);
                 next
             }
@@ -47,14 +48,14 @@ pub(super) fn line(input: &str) -> Parsed<'_, (String, Value)> {
             let (rest, ()) = symbol(b'}')(after)?;
             return Ok((rest, (key, value)));
         }
-        (rest, ()) = expect("',' or '}'", symbol(b','))(after)?;
+        (rest, ()) = expect(JSON_PAIR_END, symbol(b','))(after)?;
     }
 }
 
 /// The value of a record, a map.
 fn record(input: &str) -> Parsed<'_, Value> {
     if !input.starts_with('{') {
-        return Err(Fault::expected(input, "'{'"));
+        return Err(Fault::expected(input, MAP));
     }
     map(input, Context::JSON).map_err(|error| error.map(|fault: Fault<'_>| fault.in_value(input)))
 }

@@ -10,6 +10,7 @@ use nom::error::{ErrorKind, ParseError as _};
 use nom::sequence::preceded;
 use nom::{Err, IResult, Parser};
 
+use super::diagnosis::{DIGIT, END};
 use super::{ParseError, ParseErrorKind};
 use crate::value::Value;
 use crate::value::plain::plain_len;
@@ -73,17 +74,13 @@ pub(super) fn whole<'a, T>(
             unreachable!("parsers of complete text never ask for more")
         };
         let offset = |rest: &str| body.len() - rest.len();
-        ParseError {
-            offset: offset(fault.rest),
-            value_start: fault.value.map(offset),
-            kind: fault.kind,
-        }
+        ParseError::new(body, offset(fault.rest), fault.value.map(offset), fault.kind)
     })
 }
 
 /// The end of the text.
 pub(super) fn end(input: &str) -> Parsed<'_, &str> {
-    expect("the end of the text", eof)(input)
+    expect(END, eof)(input)
 }
 
 /// Turns the failure of `parser` to match into "expected `what`", at the place where it began, for
@@ -237,7 +234,7 @@ pub(super) fn number(input: &str) -> Parsed<'_, Value> {
     }
     let (rest, _) = opt(char('-')).parse(input)?;
     let (rest, _) = natural(rest)?;
-    let (rest, fraction) = opt(preceded(char('.'), expect("a digit", digits))).parse(rest)?;
+    let (rest, fraction) = opt(preceded(char('.'), expect(DIGIT, digits))).parse(rest)?;
     let (rest, exponent) = opt(exponent).parse(rest)?;
 
     let (text, _) = input.split_at(input.len() - rest.len());
@@ -301,7 +298,7 @@ fn leading_digits(text: &str, number: u64) -> (usize, u64) {
 
 /// `natural = "0" | nonzero , { digit }`
 pub(super) fn natural(input: &str) -> Parsed<'_, &str> {
-    let (rest, text) = expect("a digit", digits)(input)?;
+    let (rest, text) = expect(DIGIT, digits)(input)?;
     match text.strip_prefix('0') {
         Some(more) if !more.is_empty() => {
             let (_, after_zero) = input.split_at(1);
@@ -317,7 +314,7 @@ fn digits(input: &str) -> Parsed<'_, &str> {
 
 /// `exponent = ( "e" | "E" ) , [ "+" | "-" ] , digit , { digit }`
 fn exponent(input: &str) -> Parsed<'_, &str> {
-    recognize((one_of("eE"), opt(one_of("+-")), expect("a digit", digits))).parse(input)
+    recognize((one_of("eE"), opt(one_of("+-")), expect(DIGIT, digits))).parse(input)
 }
 
 fn integer(text: &str) -> Result<Value, ParseErrorKind> {

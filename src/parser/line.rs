@@ -4,7 +4,7 @@ use std::io::{self, BufRead};
 
 use thiserror::Error;
 
-use super::{ParseError, parse_record};
+use super::{Excerpt, ParseError, parse_record};
 use crate::value::Value;
 
 /// The longest line, in bytes: 8 MiB.
@@ -15,18 +15,20 @@ pub const LINE_BYTES_MAX: usize = 8 << 20;
 #[non_exhaustive]
 pub enum LineError {
     /// It does not follow the grammar.
-    #[error("column {column}: {error}")]
+    #[error("column {}: {error}", error.column())]
     Parse {
-        /// Where, in characters from 1.
-        column: usize,
-        /// What is wrong. Its offset counts bytes from the first of the line that is not blank.
+        /// What is wrong, and where in the line. A byte order mark doesn't count.
         error: ParseError,
+        /// The part of the line round that place.
+        excerpt: Excerpt,
     },
     /// It is not UTF-8.
     #[error("column {column}: not UTF-8")]
     NotUtf8 {
         /// Where, in characters from 1.
         column: usize,
+        /// The part of the line round that place, with U+FFFD for what is no character.
+        excerpt: Excerpt,
     },
     /// It is longer than [`LINE_BYTES_MAX`].
     #[error("longer than {limit} bytes")]
@@ -166,21 +168,29 @@ fn parse_line(bytes: &[u8]) -> Result<Option<(String, Value)>, LineError> {
     if bytes.len() > LINE_BYTES_MAX {
         return Err(LineError::TooLong { limit: LINE_BYTES_MAX });
     }
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        let (valid, _) = bytes.split_at(error.valid_up_to());
-        LineError::NotUtf8 { column: String::from_utf8_lossy(valid).chars().count() + 1 }
-    })?;
+    let text = std::str::from_utf8(bytes).map_err(|error| not_utf8(bytes, error.valid_up_to()))?;
     // A byte order mark is what some editors begin a file with.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let line = text.trim();
+    let (indent, line) = text.split_at(text.len() - text.trim_start().len());
     if line.is_empty() {
         return Ok(None);
     }
-    let indent = text.len() - text.trim_start().len();
-    parse_record(line).map(Some).map_err(|error| {
-        let before = text.get(..indent + error.offset()).unwrap_or(text);
-        LineError::Parse { column: before.chars().count() + 1, error }
+    parse_record(line.trim_end()).map(Some).map_err(|error| {
+        let error = error.after(indent);
+        LineError::Parse { excerpt: error.excerpt(text), error }
     })
+}
+
+/// The fault of a line of which this many bytes are characters.
+fn not_utf8(line: &[u8], valid: usize) -> LineError {
+    let (before, rest) = line.split_at(valid);
+    let before = String::from_utf8_lossy(before);
+    let text = format!("{before}{}", String::from_utf8_lossy(rest));
+    let wrong = before.len()..before.len() + '\u{fffd}'.len_utf8();
+    LineError::NotUtf8 {
+        column: before.chars().count() + 1,
+        excerpt: Excerpt::around(&text, wrong),
+    }
 }
 
 #[cfg(test)]
@@ -196,9 +206,15 @@ mod tests {
         assert!(matches!(parse_line(b" \t\r\n"), Ok(None)));
         assert!(matches!(parse_line(b"\xef\xbb\xbfa:{}"), Ok(Some((key, _))) if key == "a"));
         let error = parse_line("  α:{\"x\":}".as_bytes()).unwrap_err();
-        assert!(matches!(error, LineError::Parse { column: 10, .. }), "{error}");
-        let error = parse_line(b"ab\xff").unwrap_err();
-        assert!(matches!(error, LineError::NotUtf8 { column: 3 }), "{error}");
+        let LineError::Parse { error, excerpt } = error else { panic!("{error}") };
+        assert_eq!((error.line(), error.column(), error.offset()), (1, 10, 10));
+        assert_eq!(
+            (excerpt.text(), excerpt.span(), excerpt.position(3)),
+            ("  α:{\"x\":}", 10..11, Some(3))
+        );
+        let error = parse_line(b"ab\xff\xffc\n").unwrap_err();
+        let LineError::NotUtf8 { column: 3, excerpt } = error else { panic!("{error}") };
+        assert_eq!((excerpt.text(), excerpt.span()), ("ab\u{fffd}\u{fffd}c", 2..5));
     }
 
     #[test]

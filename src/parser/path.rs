@@ -7,6 +7,7 @@ use nom::Parser;
 use nom::character::complete::char;
 
 use super::ParseErrorKind;
+use super::diagnosis::{COLON, INDEX_END, STEP};
 use super::lexeme::{Fault, Parsed, control, expect, is_blank, is_control, natural, quoted, run};
 use crate::value::{DEPTH_MAX, KEY_BYTES_MAX, Path, Step};
 
@@ -30,7 +31,7 @@ pub(super) fn path(input: &str) -> Parsed<'_, Path> {
 
 /// `"." , step`
 fn name(input: &str) -> Parsed<'_, Step> {
-    let (rest, _) = expect("'.' or '['", char('.'))(input)?;
+    let (rest, _) = expect(STEP, char('.'))(input)?;
     let (rest, name) = step(rest)?;
     Ok((rest, Step::Name(name.into_owned())))
 }
@@ -39,7 +40,7 @@ fn name(input: &str) -> Parsed<'_, Step> {
 fn index(input: &str) -> Parsed<'_, Step> {
     let (digits, _) = char('[')(input)?;
     let (rest, text) = natural(digits)?;
-    let (rest, _) = expect("']'", char(']'))(rest)?;
+    let (rest, _) = expect(INDEX_END, char(']'))(rest)?;
     let index = text.parse().map_err(|_| Fault::fail(digits, ParseErrorKind::IntegerOutOfRange))?;
     Ok((rest, Step::Index(index)))
 }
@@ -53,7 +54,7 @@ fn step(input: &str) -> Parsed<'_, Cow<'_, str>> {
     let (rest, name) = run(plain).parse(input)?;
     match rest.chars().next() {
         Some(']' | '"') if name.is_empty() => Err(Fault::expected(rest, "a name")),
-        Some(']' | '"') => Err(Fault::expected(rest, "'.' or '['")),
+        Some(']' | '"') => Err(Fault::expected(rest, STEP)),
         Some(found) if is_control(found) => Err(control(rest)),
         _ if name.is_empty() => Err(Fault::fail(input, ParseErrorKind::EmptyStep)),
         _ => Ok((rest, Cow::Borrowed(name))),
@@ -64,6 +65,7 @@ fn step(input: &str) -> Parsed<'_, Cow<'_, str>> {
 pub(super) fn key(input: &str) -> Parsed<'_, String> {
     if input.starts_with('"') {
         let (rest, key) = quoted(input)?;
+        let (rest, _) = run(is_blank).parse(rest)?;
         return Ok((rest, checked(input, key)?));
     }
     bare_key(input, input)
@@ -86,7 +88,7 @@ pub(super) fn key_and_colon(input: &str) -> Parsed<'_, String> {
     if rest.is_empty() {
         return Err(Fault::fail(rest, ParseErrorKind::MissingValue));
     }
-    let (rest, _) = expect("':'", char(':'))(rest)?;
+    let (rest, _) = expect(COLON, char(':'))(rest)?;
     Ok((rest, key))
 }
 

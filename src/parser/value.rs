@@ -7,6 +7,9 @@ use nom::Parser;
 use smallvec::SmallVec;
 
 use super::ParseErrorKind;
+use super::diagnosis::{
+    COLON, FIELD_NAME, ITEM_END, JSON_ITEM_END, JSON_PAIR_END, MAP, PAIR_END, VALUE,
+};
 use super::lexeme::{Fault, Parsed, end, expect, number, space, string, symbol};
 use crate::value::{DEPTH_MAX, List, Map, Value};
 
@@ -48,7 +51,7 @@ pub(super) fn record(input: &str, context: Context) -> Parsed<'_, Value> {
         match rest.bytes().next() {
             Some(b'{') => map(rest, context),
             Some(_) => Err(Fault::fail(input, ParseErrorKind::NotAMap)),
-            None => Err(Fault::expected(rest, "'{'")),
+            None => Err(Fault::expected(rest, MAP)),
         }
     })
 }
@@ -93,8 +96,8 @@ pub(super) fn map(input: &str, context: Context) -> Parsed<'_, Value> {
     }
     let mut fields: SmallVec<[(Name<'_>, Value); ON_STACK]> = SmallVec::new();
     loop {
-        let (after, name) = expect("a field name in double quotes", string)(rest)?;
-        let (after, ()) = expect("':'", symbol(b':'))(after)?;
+        let (after, name) = expect(FIELD_NAME, string)(rest)?;
+        let (after, ()) = expect(COLON, symbol(b':'))(after)?;
         let (after, field) = value(after, inside)?;
         fields.push((Name(name), field));
         match next(after, b'}', context)? {
@@ -144,10 +147,10 @@ fn next(input: &str, close: u8, context: Context) -> Parsed<'_, Next> {
 
 fn separator_or(close: u8, context: Context) -> &'static str {
     match (context.separator, close) {
-        (b',', b'}') => "',' or '}'",
-        (b',', _) => "',' or ']'",
-        (_, b'}') => "';' or '}'",
-        (_, _) => "';' or ']'",
+        (b',', b'}') => JSON_PAIR_END,
+        (b',', _) => JSON_ITEM_END,
+        (_, b'}') => PAIR_END,
+        (_, _) => ITEM_END,
     }
 }
 
@@ -164,6 +167,6 @@ fn word(input: &str, context: Context) -> Parsed<'_, Value> {
     let read = |(word, value)| Some((input.strip_prefix(word)?, value));
     match words.into_iter().take(allowed).find_map(read) {
         Some((rest, word)) => space.map(|()| word.clone()).parse(rest),
-        None => Err(Fault::expected(input, "a value")),
+        None => Err(Fault::expected(input, VALUE)),
     }
 }

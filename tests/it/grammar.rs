@@ -1,6 +1,7 @@
 //! The grammar through the public interface: what is printed reads back, errors have their exact
 //! text and place, and `docs/grammar.md` says what happens.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path as FilePath, PathBuf};
 
@@ -9,6 +10,11 @@ use triekv::parser::{
     Command, ParseError, parse_command, parse_json, parse_path, parse_record, parse_value,
 };
 use triekv::value::{Map, Path, Step, Value};
+
+/// How kvBroker shows an error.
+#[path = "../../examples/kvBroker/snippet.rs"]
+#[expect(dead_code, reason = "what the program alone needs")]
+mod snippet;
 
 /// Where the files of this crate are.
 fn root() -> &'static FilePath {
@@ -84,7 +90,7 @@ proptest! {
 
     #[test]
     fn any_text_is_read_or_refused_at_a_boundary_of_characters(
-        text in r#"(PUT |GET |QUERY )?[a-b.:;,\[\]{}"\\u0-9eE+\- \tdD8n😀]{0,24}"#,
+        text in r#"(PUT |GET |QUERY |PUT a:)?[a-b.:;,\[\]{}"'\\u0-9eE+\- \t\r\ndD8n😀\u{9b}]{0,90}"#,
     ) {
         let errors = [
             parse_value(&text).err(),
@@ -94,10 +100,33 @@ proptest! {
             parse_json(&text).err(),
         ];
         for error in errors.into_iter().flatten() {
-            prop_assert!(text.is_char_boundary(error.offset()));
-            prop_assert_eq!(error.position_in_value(&text).is_some(), error.value_start().is_some());
+            check(&error, &text);
         }
     }
+}
+
+/// What holds for the error of any text.
+fn check(error: &ParseError, text: &str) {
+    let (offset, span) = (error.offset(), error.span());
+    let (before, rest) = text.split_at(offset);
+    assert_eq!(error.line(), before.split('\n').count());
+    assert_eq!(error.column(), before.split('\n').next_back().unwrap().chars().count() + 1);
+    assert!(offset <= span.start && text.get(span.clone()).is_some(), "{span:?} of {text:?}");
+    let found = text.trim_end_matches([' ', '\t', '\r', '\n']).get(offset..).unwrap_or("");
+    assert_eq!(error.found(), found.chars().next(), "at {offset} of {text:?}");
+    assert_eq!(error.position_in_value(text).is_some(), error.value_start().is_some());
+    if let Some(place) = error.unclosed() {
+        assert!(place.offset < offset && text[place.offset..].starts_with(['{', '[']));
+    }
+    if error.is_open() {
+        assert!(error.is_incomplete() && rest.trim().is_empty());
+    }
+    let excerpt = error.excerpt(text);
+    assert!(excerpt.text().chars().count() <= 64 && !excerpt.text().contains('\n'));
+    assert!(text[excerpt.start()..].starts_with(excerpt.text()));
+    assert!(excerpt.text().get(excerpt.span()).is_some());
+    let shown = snippet::Pointer::plain().show(error, &excerpt, Some(1));
+    assert!(!shown.contains(|found: char| found.is_control() && found != '\n'), "{shown:?}");
 }
 
 /// What a text means to the parser of this name, printed; or the error.
@@ -118,14 +147,15 @@ fn read(parser: &str, text: &str) -> Result<String, ParseError> {
 }
 
 /// Each `tests/grammar/PARSER-NAME.in`, less the line end at its end, is refused by the parser of
-/// that name with the error in the `.error` beside it. `BLESS=1` writes those.
+/// that name with the error in the `.error` beside it. Where a message was changed on purpose,
+/// `BLESS=1 cargo test --test it grammar` writes those anew: read the difference before it is kept.
 #[test]
 fn bad_texts_are_refused_with_their_exact_errors() {
     let files = fs::read_dir(root().join("tests/grammar")).unwrap();
     let mut inputs: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
     inputs.retain(|path| path.extension().is_some_and(|extension| extension == "in"));
     inputs.sort();
-    assert!(inputs.len() >= 40, "only {} bad texts", inputs.len());
+    assert!(inputs.len() >= 120, "only {} bad texts", inputs.len());
     for input in inputs {
         let text = fs::read_to_string(&input).unwrap();
         let text = text.strip_suffix('\n').unwrap_or(&text);
@@ -143,15 +173,28 @@ fn bad_texts_are_refused_with_their_exact_errors() {
     }
 }
 
-/// The message, the line with a mark under the place, and what else a prompt asks of an error.
+/// Everything that an error tells, and how the prompt shows it.
 fn describe(error: &ParseError, text: &str) -> String {
-    let start = text[..error.offset()].rfind('\n').map_or(0, |end| end + 1);
-    let line = text[start..].lines().next().unwrap_or("");
-    let column = text[start..error.offset()].chars().count();
-    let mut lines = vec![error.to_string(), line.to_owned(), format!("{:column$}^", "")];
+    check(error, text);
+    let mut lines = vec![
+        error.to_string(),
+        format!("line {}, column {}", error.line(), error.column()),
+        format!("expected: {}", error.expected().unwrap_or("-")),
+        format!(
+            "found: {}",
+            error.found().map_or("the end".to_owned(), |found| format!("{found:?}"))
+        ),
+    ];
     lines.extend(error.position_in_value(text).map(|at| format!("character {at} of the value")));
     lines.extend(error.is_incomplete().then(|| "incomplete".to_owned()));
-    lines.iter().flat_map(|line| [line.trim_end(), "\n"]).collect()
+    lines.extend(error.is_open().then(|| "goes on at the next line".to_owned()));
+    let line = text.contains('\n').then_some(error.line() as u64);
+    lines.push(snippet::Pointer::plain().show(error, &error.excerpt(text), line));
+    let mut described = String::new();
+    for line in lines.iter().flat_map(|lines| lines.lines()) {
+        writeln!(described, "{}", line.trim_end()).unwrap();
+    }
+    described
 }
 
 #[test]
@@ -161,7 +204,7 @@ fn the_examples_of_the_documentation_are_true() {
     let mut examples = 0;
     for line in text.lines() {
         if let Some(fence) = line.strip_prefix("```") {
-            parser = Some(fence).filter(|fence| !matches!(*fence, "" | "ebnf"));
+            parser = Some(fence).filter(|fence| !matches!(*fence, "" | "ebnf" | "text"));
         } else if let Some(parser) = parser {
             let (example, expected) = line.split_once(" => ").unwrap();
             let example = example.trim_end();
