@@ -5,11 +5,9 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, bounded};
 
-use crate::terminal::Terminal;
+use crate::terminal::{PROMPT, Terminal};
 
-const PROMPT: &str = "kvStore> ";
-
-/// The longest line, its end included.
+/// The longest line, its end included; at a terminal, the longest command of several lines.
 pub(crate) const LINE_BYTES_MAX: usize = 16 << 20;
 
 /// Lines that are read ahead.
@@ -52,7 +50,7 @@ impl Lines {
     /// Prompts for a line and waits for it.
     pub(crate) fn next(&mut self) -> io::Result<Line> {
         match self {
-            Self::Terminal(terminal) => terminal.next(PROMPT),
+            Self::Terminal(terminal) => terminal.next(),
             Self::Pipe(lines) => {
                 let mut out = io::stdout();
                 write!(out, "{PROMPT}")?;

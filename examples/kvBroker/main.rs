@@ -13,6 +13,7 @@ use failure::Failure;
 
 mod answer;
 mod connect;
+mod entry;
 mod failure;
 mod index;
 mod lines;

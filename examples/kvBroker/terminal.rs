@@ -1,4 +1,4 @@
-//! Lines from a terminal: editing, completion of the verbs, history.
+//! Commands from a terminal: editing, completion of the verbs, history.
 
 use std::path::PathBuf;
 use std::{env, fs, io};
@@ -11,12 +11,17 @@ use rustyline::history::DefaultHistory;
 use rustyline::validate::Validator;
 use rustyline::{Context, Editor, Helper};
 
-use crate::lines::Line;
+use crate::entry::{Entry, Next};
+use crate::lines::{LINE_BYTES_MAX, Line};
+
+pub(crate) const PROMPT: &str = "kvStore> ";
 
 pub(crate) struct Terminal {
     editor: Editor<Verbs, DefaultHistory>,
     /// Where the history is kept between sessions.
     history: Option<PathBuf>,
+    /// What was typed and is not answered yet.
+    entry: Entry,
 }
 
 impl Terminal {
@@ -28,22 +33,49 @@ impl Terminal {
             // There is none before the first session.
             let _ = editor.load_history(history);
         }
-        Ok(Self { editor, history })
+        Ok(Self { editor, history, entry: Entry::default() })
     }
 
-    pub(crate) fn next(&mut self, prompt: &str) -> io::Result<Line> {
-        match self.editor.readline(prompt) {
-            Ok(line) => {
-                self.remember(&line);
-                Ok(Line::Text(line))
+    /// The next command, of one line or more. Ctrl-C gives up one that was begun.
+    pub(crate) fn next(&mut self) -> io::Result<Line> {
+        loop {
+            let open = match self.entry.next() {
+                Next::Command(command) => return Ok(self.command(command)),
+                Next::Nothing => None,
+                Next::Open(_) if self.entry.len() > LINE_BYTES_MAX => {
+                    self.entry.clear();
+                    return Ok(Line::TooLong);
+                }
+                Next::Open(bracket) => Some(bracket),
+            };
+            // As wide as the prompt, so that lines stand under each other.
+            let prompt = open.map_or(PROMPT.to_owned(), |bracket| format!("      {bracket}> "));
+            match self.editor.readline(&prompt) {
+                Ok(line) => self.entry.push(&line),
+                // What is told is what misses.
+                Err(ReadlineError::Eof) if open.is_some() => {
+                    let command = self.entry.take();
+                    return Ok(self.command(command));
+                }
+                Err(ReadlineError::Eof) => return Ok(Line::End),
+                Err(ReadlineError::Interrupted) if open.is_some() => self.entry.clear(),
+                Err(ReadlineError::Interrupted) => return Ok(Line::Interrupted),
+                Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                    self.entry.clear();
+                    return Ok(Line::NotUtf8);
+                }
+                Err(error) => return Err(io::Error::other(error)),
             }
-            Err(ReadlineError::Eof) => Ok(Line::End),
-            Err(ReadlineError::Interrupted) => Ok(Line::Interrupted),
-            Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
-                Ok(Line::NotUtf8)
-            }
-            Err(error) => Err(io::Error::other(error)),
         }
+    }
+
+    fn command(&mut self, command: String) -> Line {
+        // The end of its last line counts, too.
+        if command.len() >= LINE_BYTES_MAX {
+            return Line::TooLong;
+        }
+        self.remember(&command);
+        Line::Text(command)
     }
 
     /// Adds the line to the history. That is a convenience: without it the session goes on.

@@ -8,6 +8,7 @@ use process::{Dir, Process, Run, kill};
 
 mod durable;
 mod process;
+mod prompt;
 
 const WELCOME: &str = "\
 === Welcome to kvBroker ===
@@ -75,45 +76,7 @@ fn every_command_is_answered_in_its_words() {
         ],
     );
     let run = broker.finish("!DISCONNECT\n");
-    assert_eq!(run, Run::success("kvBroker has been disconnected! Bye!\n"));
-}
-
-#[test]
-fn a_fault_in_a_command_is_told_with_its_place() {
-    let dir = Dir::new("faults");
-    let mut broker = dir.start("kvBroker", "-k 1");
-    broker.until_prompt();
-    let at = |position: usize, reason: &str| {
-        format!("[Error | Invalid data format] Failed at pos {position} - {reason}")
-    };
-    // Characters after the colon, then after the blank that follows the verb.
-    for (line, answer) in [
-        ("PUT p:5", at(0, "Input does not follow the key:value format")),
-        (r#"PUT p:{"é":1,"b":2}"#, at(6, "pairs and items are separated by ';', not by ','")),
-        (r#"PUT  é : {"a":1} x"#, at(9, "expected the end of the text, found 'x'")),
-        (r#"PUT :{"a":1}"#, at(0, "the key is empty")),
-        (r#"GET   """#, at(0, "the key is empty")),
-        (r#"QUERY é.b"x"#, at(3, "expected '.' or '[', found '\"'")),
-    ] {
-        assert_eq!(broker.answer(line), answer, "to {line}");
-    }
-    assert_eq!(broker.answer("GET p"), "p : NOT FOUND");
-}
-
-#[test]
-fn lines_that_cannot_be_read_do_not_end_the_session() {
-    let dir = Dir::new("lines");
-    let mut broker = dir.start("kvBroker", "-k 1");
-    broker.until_prompt();
-    assert_eq!(broker.answer_bytes(b"GET \xff\xfe\n"), "[Error] The line is not UTF-8!");
-    let mut longest = vec![b'x'; 16 << 20];
-    *longest.last_mut().unwrap() = b'\n';
-    assert_eq!(broker.answer_bytes(&longest), "[Error] Payload is missing!");
-    longest.insert(0, b'x');
-    let too_long = "[Error] The line has more than 16777216 bytes!";
-    assert_eq!(broker.answer_bytes(&longest), too_long);
-    let run = broker.finish("GET a");
-    assert_eq!(run, Run::success("a : NOT FOUND\nkvStore> "));
+    assert_eq!((run.status, run.stdout.as_str()), (0, "kvBroker has been disconnected! Bye!\n"));
 }
 
 #[test]
@@ -339,24 +302,38 @@ fn options_out_of_range_are_told_by_the_exit_status() {
 #[test]
 fn bad_and_repeated_lines_are_told_and_the_others_indexed() {
     let dir = Dir::new("bad-lines");
-    let mut data = String::from("a:{\"x\":1}\nno record\na:{\"x\":True}\n  é:{\"x\":}\n");
-    data += &"{}\n".repeat(20);
-    dir.write("data.txt", &data);
+    let mut data = "a:{\"x\":1}\nno record\na:{\"x\":True}\n  é:{\"x\":}\n".as_bytes().to_vec();
+    data.extend(b"\x9b[31m\x1b[31m\n");
+    data.extend(b"{}\n".repeat(20));
+    fs::write(dir.path("data.txt"), data).unwrap();
     let run = dir.run("kvBroker", "-k 3 -i data.txt", "GET a");
     let summary = "\nIndexed 2 records; 1 of them over an earlier line of the same key; \
-                   left out 22 bad lines\n";
+                   left out 23 bad lines\n";
     assert!(run.stdout.contains(summary), "{}", run.stdout);
     assert!(run.stdout.ends_with("kvStore> a : {\"x\": true}\nkvStore> "), "{}", run.stdout);
-    let faults: Vec<&str> = run.stderr.lines().collect();
-    assert_eq!(
-        faults[..3],
-        [
-            "data.txt:2:10: Value is missing!",
-            "data.txt:3: key \"a\" again, after line 1; this line wins",
-            "data.txt:4:10: expected a value, found '}'",
-        ]
-    );
-    assert_eq!((faults.len(), faults[20]), (21, "data.txt: and 3 more"));
+    let told = "\
+data.txt:2:10: Value is missing!
+  |
+2 | no record
+  |          ^ expected ':' and a value
+  |
+  = help: a colon comes after the key, and then a map: KEY:{ \"name\" : VALUE }
+data.txt:3: key \"a\" again, after line 1; this line wins
+data.txt:4:10: expected a value, found '}'
+  |
+4 |   é:{\"x\":}
+  |          ^ expected a value
+  |
+  = help: a name has a value after its colon; write null for none
+data.txt:5:1: not UTF-8
+  |
+5 | �[31m␛[31m
+  | ^ no UTF-8
+data.txt:6:3: Value is missing!
+";
+    assert!(run.stderr.starts_with(told), "{}", run.stderr);
+    let faults: Vec<&str> = run.stderr.lines().filter(|line| line.starts_with("data")).collect();
+    assert_eq!((faults.len(), faults[20]), (21, "data.txt: and 4 more"));
 }
 
 #[test]

@@ -12,10 +12,10 @@ use std::time::Duration;
 const PROMPT: &str = "kvStore> ";
 
 /// How long a program may be silent before it counts as hung: far more than it ever needs.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Cargo puts examples beside the directory of the test programs.
-fn program(name: &str) -> PathBuf {
+pub(super) fn program(name: &str) -> PathBuf {
     let tests = env::current_exe().unwrap();
     let name = format!("{name}{}", env::consts::EXE_SUFFIX);
     let program = tests.ancestors().nth(2).unwrap().join("examples").join(name);
