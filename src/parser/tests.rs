@@ -152,6 +152,52 @@ fn strings_take_json_escapes() {
 }
 
 #[test]
+fn an_excerpt_is_short_whatever_the_line() {
+    let long = "x".repeat(1000);
+    let columns = |text: &str, span| {
+        let excerpt = Excerpt::around(text, span);
+        assert!(text[excerpt.start()..].starts_with(excerpt.text()));
+        let cut = (excerpt.is_cut_before(), excerpt.is_cut_after());
+        (excerpt.span(), excerpt.text().chars().count(), cut)
+    };
+    assert_eq!(columns("a", 0..1), (0..1, 1, (false, false)));
+    assert_eq!(columns("", 0..0), (0..0, 0, (false, false)));
+    // Each side takes what the other doesn't need.
+    assert_eq!(columns(&long, 500..502), (28..30, 64, (true, true)));
+    assert_eq!(columns(&long, 1000..1000), (64..64, 64, (true, false)));
+    assert_eq!(columns(&long, 990..991), (54..55, 64, (true, false)));
+    assert_eq!(columns(&long, 0..1000), (0..64, 64, (false, true)));
+    // Wide characters take two columns, and none is cut.
+    assert_eq!(columns(&"日本".repeat(100), 300..303), (42..45, 32, (true, true)));
+    // One line alone, without its end.
+    assert_eq!(columns("ab\r\ncde\r\nf", 5..8), (1..3, 3, (false, false)));
+    assert_eq!(columns("ab\ncd", 2..3), (2..2, 2, (false, false)));
+    // What no text has, or lies within a character.
+    assert_eq!(columns("αβ", 3..9), (2..4, 2, (false, false)));
+    assert_eq!(columns("αβ", 7..9), (4..4, 2, (false, false)));
+    assert_eq!(columns("αβ", Range { start: 2, end: 0 }), (2..2, 2, (false, false)));
+}
+
+#[test]
+fn a_value_goes_on_at_the_next_line_where_a_line_may_end() {
+    for open in ["{", "[1", "{\"a\"", "{\"a\":", "[1;", "[[]", "{\"b\":[{}", "{\n\n"] {
+        assert!(parse_value(open).unwrap_err().is_open(), "{open}");
+        let is_map = open.starts_with('{');
+        assert_eq!(
+            parse_command(&format!("PUT a:{open}")).unwrap_err().is_open(),
+            is_map,
+            "{open}"
+        );
+    }
+    for closed in ["", "\"a", "[\"a", "[1.", "[-", "[1e", "1.", "{?", "[1}", "{}}"] {
+        assert!(!parse_value(closed).unwrap_err().is_open(), "{closed}");
+    }
+    for closed in ["PUT", "PUT a", "PUT a:", "QUERY a[", "QUERY a[0", "GET \"a"] {
+        assert!(!parse_command(closed).unwrap_err().is_open(), "{closed}");
+    }
+}
+
+#[test]
 fn every_beginning_of_a_text_is_incomplete() {
     let text = r#"{"a\n\ud83d\ude00" : [ -1.5e+3 ; "x" ; { } ] ; "b" : -0 }"#;
     assert!(parse_value(text).is_ok());
