@@ -305,8 +305,7 @@ fn numbers_are_rounded_to_the_nearest_however_long_they_are() {
         (state >> 33) % below
     };
     for _ in 0..20_000 {
-        let mut digits =
-            |most| (0..=draw(most)).map(|_| char::from(b'0' + draw(10) as u8)).collect();
+        let mut digits = |most| (0..=draw(most)).map(|_| draw(10).to_string()).collect();
         let (natural, fraction): (String, String) = (digits(22), digits(22));
         let natural = natural.trim_start_matches('0');
         let natural = if natural.is_empty() { "0" } else { natural };

@@ -2,6 +2,8 @@
 //! operation, and heap bytes per key. The README says how to run it and to read what it prints.
 
 mod alloc;
+#[cfg(test)]
+mod alloc_tests;
 mod check;
 mod contender;
 mod maps;
