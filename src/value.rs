@@ -25,12 +25,14 @@
 //!
 //! # Caveats
 //! - A value that was built by hand far beyond the depth limit overflows the stack when it is
-//!   compared, printed by `Debug` or dropped. `Display`, [`Value::check`], [`Value::depth`],
-//!   [`Value::query`] and serde do not.
+//!   compared, merged, told apart from another ([`Value::diff`]), printed by `Debug` or dropped.
+//!   `Display`, [`Value::check`], [`Value::depth`], [`Value::query`], [`Value::set`] and serde do not.
 //! - Integers outside `i64` and `u64` cannot be represented and are refused, never rounded.
 
 mod check;
 mod convert;
+mod diff;
+mod edit;
 #[cfg(feature = "json")]
 mod json;
 mod list;
@@ -42,6 +44,8 @@ mod serde;
 mod string;
 
 pub use check::{ValueError, ValueErrorKind};
+pub use diff::Change;
+pub use edit::{EditError, EditErrorKind};
 pub use list::{List, ListIntoIter};
 pub use path::{Path, Step};
 pub(crate) use print::write_quoted;
@@ -133,7 +137,7 @@ impl PartialEq for Value {
 impl Eq for Value {}
 
 /// What a [`Value`] is, without its content. `Display` gives the name in lower case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ::serde::Serialize, ::serde::Deserialize)]
 pub enum Kind {
     /// [`Value::Null`]
     Null,

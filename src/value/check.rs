@@ -123,7 +123,7 @@ impl From<ValueErrorKind> for ValueError {
 }
 
 /// Prints the steps to a fault and a colon, or nothing at the root.
-struct Place<'a>(&'a [Step]);
+pub(super) struct Place<'a>(pub(super) &'a [Step]);
 
 impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -153,6 +153,16 @@ impl Value {
     /// ```
     pub fn check(&self) -> Result<(), ValueError> {
         self.check_within(DEPTH_MAX)
+    }
+
+    /// As [`check`](Self::check), for a value that is to lie at `steps` within another.
+    pub(crate) fn check_at(&self, steps: &[Step]) -> Result<(), ValueError> {
+        let too_deep = ValueErrorKind::TooDeep { limit: DEPTH_MAX };
+        let depth_left = DEPTH_MAX.checked_sub(steps.len()).ok_or(too_deep)?;
+        self.check_within(depth_left).map_err(|ValueError { steps: inner, kind }| ValueError {
+            steps: [steps, &inner].concat(),
+            kind,
+        })
     }
 
     fn check_within(&self, depth_left: usize) -> Result<(), ValueError> {
