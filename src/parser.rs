@@ -44,7 +44,8 @@ pub use self::line::{LINE_BYTES_MAX, Line, LineError, Lines};
 use self::value::Context;
 use crate::value::{Path, Value};
 
-/// What a line of the prompt asks for.
+/// What a line of the prompt asks for. The variants are numbered on disk and between servers: new
+/// ones come last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// Reads the record at a key.
@@ -70,6 +71,31 @@ pub enum Command {
     Delete {
         /// The key, in which dots have no meaning.
         key: String,
+    },
+    /// Puts a value at a place in a record, which is made if there is none.
+    Set {
+        /// The place; without steps the whole record.
+        path: Path,
+        /// What is put there, any value where the path has steps.
+        value: Value,
+        /// What must hold of the record for the write to happen.
+        condition: Condition,
+    },
+    /// Merges a JSON merge patch into what is at a place in a record, as [`Value::merge`] does.
+    Merge {
+        /// The place; without steps the whole record.
+        path: Path,
+        /// What is merged into it.
+        patch: Value,
+        /// What must hold of the record for the write to happen.
+        condition: Condition,
+    },
+    /// Removes a part of a record, or without steps the record.
+    Remove {
+        /// Where it is.
+        path: Path,
+        /// What must hold of the record for the removal to happen.
+        condition: Condition,
     },
 }
 

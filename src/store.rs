@@ -18,7 +18,7 @@
 //! which they were made, each whole batch or nothing of it.
 //!
 //! What is not here: reads and writes in one transaction. A [batch](Store::batch) is atomic, and a
-//! [condition](Condition) ties a put to what was read before.
+//! [condition](Condition) ties a write to what was read before.
 
 use std::fmt;
 use std::io::{Read, Write};
@@ -41,6 +41,7 @@ mod encoding;
 mod error;
 mod file;
 mod ndjson;
+mod partial;
 mod scan;
 mod shared;
 mod stats;
@@ -48,7 +49,7 @@ mod stats;
 mod tests;
 mod typed;
 
-use documents::check_command;
+pub(crate) use documents::check_command;
 use durable::{Durable, refuse_unless_new};
 use encoding::writes;
 use shared::{Shared, State};
@@ -85,9 +86,9 @@ pub enum Reply {
     Record(Option<Record>),
     /// To [`Command::Query`]: the value at the path, or `None` where there is none.
     Value(Option<Value>),
-    /// To [`Command::Put`].
+    /// To [`Command::Put`], [`Command::Set`] and [`Command::Merge`].
     Put(Put),
-    /// To [`Command::Delete`]: whether there was a record to delete.
+    /// To [`Command::Delete`] and [`Command::Remove`]: whether there was something to delete.
     Deleted(bool),
 }
 
@@ -300,6 +301,18 @@ impl Store {
                 self.put_if(&key, value, condition).map(Reply::Put)
             }
             Command::Delete { key } => self.delete(&key).map(Reply::Deleted),
+            command @ (Command::Set { .. } | Command::Merge { .. } | Command::Remove { .. }) => {
+                self.write(command)
+            }
+        }
+    }
+
+    /// Carries out a command that writes.
+    fn write(&self, command: Command) -> Result<Reply, StoreError> {
+        check_command(&command)?;
+        match &self.kind {
+            Kind::Memory(shared) => Ok(shared.write().documents.apply_checked(command)?),
+            Kind::Durable(durable) => durable.write_one(command),
         }
     }
 

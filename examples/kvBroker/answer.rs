@@ -1,6 +1,7 @@
 //! What a line of the prompt is answered with.
 
 use triekv::parser::{Command, ParseError, ParseErrorKind};
+use triekv::store::Put;
 use triekv::{Broker, BrokerError, Path, Transport, Value};
 
 use crate::failure::failed;
@@ -29,6 +30,25 @@ pub(crate) async fn answer<T: Transport>(
             Ok(false) => format!("{payload} : IS NOT ROOT KEY"),
             Err(error) => not_written(&error, NO_DELETE),
         },
+        Command::Set { path, value, condition } => {
+            changed(broker.set_path(&path, value, condition).await)
+        }
+        Command::Merge { path, patch, condition } => {
+            changed(broker.merge_path(&path, patch, condition).await)
+        }
+        Command::Remove { path, condition } => match broker.remove_path(&path, condition).await {
+            Ok(true) => format!("{payload} : REMOVED"),
+            Ok(false) => format!("{payload} : NOT FOUND"),
+            Err(error) => not_written(&error, NO_DELETE),
+        },
+    }
+}
+
+fn changed(answer: Result<Put, BrokerError>) -> String {
+    match answer {
+        Ok(Put { created: true, .. }) => "CREATED".to_owned(),
+        Ok(Put { created: false, .. }) => "UPDATED".to_owned(),
+        Err(error) => not_written(&error, NOT_ENOUGH),
     }
 }
 
@@ -104,7 +124,9 @@ pub(crate) fn not_parsed(line: &str, error: &ParseError) -> String {
             format!("[INFO] {kind}\n[INFO] Supported types: PUT | GET | QUERY | DELETE")
         }
         // No value has such a place.
-        ParseErrorKind::EmptyStep => format!("{payload} : NOT FOUND"),
+        ParseErrorKind::EmptyStep if line.starts_with("QUERY") || line.starts_with("REMOVE") => {
+            format!("{payload} : NOT FOUND")
+        }
         _ => {
             let position = error.position_in_value(line).unwrap_or_else(|| {
                 let start = line.len() - payload.len();

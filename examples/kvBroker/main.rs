@@ -42,6 +42,9 @@ At the prompt:
   GET person1                  the whole record
   QUERY person1.address.city   a part of it
   DELETE person1
+  SET person1.address.city : \"Sparta\"           puts a part
+  MERGE person1 : { \"name\" : null ; \"age\" : 22 }   puts fields, and removes those that are null
+  REMOVE person1.address.city
   !DISCONNECT                  leaves, as the end of input does
 A key, or a step of a path, may be in double quotes. An answer repeats it as it was typed.
 On a terminal, a PUT goes on at the next line while a bracket is open; Ctrl-C gives it up.

@@ -15,8 +15,11 @@ PUT KEY:{ \"name\" : \"Mary\" ; \"address\" : { \"city\" : \"Athens\" } }
 GET KEY                  the whole record
 QUERY KEY.address.city   a part of it
 DELETE KEY
+SET KEY.address.city : \"Sparta\"          puts a part; KEY.tags[0] is an item of a list
+MERGE KEY : { \"name\" : null ; \"age\" : 22 }   puts fields, and removes those that are null
+REMOVE KEY.address.city
 !DISCONNECT              leaves, as Ctrl-D does
-A PUT goes on at the next line while a bracket is open; Ctrl-C gives it up.";
+A value goes on at the next line while a bracket is open; Ctrl-C gives it up.";
 
 /// Answers lines until they end. Blocks the thread while it waits for one.
 pub(crate) async fn run<T: Transport>(broker: &Broker<T>) -> io::Result<ExitCode> {

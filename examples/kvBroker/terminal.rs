@@ -107,7 +107,7 @@ impl Completer for Verbs {
         _: &Context<'_>,
     ) -> rustyline::Result<(usize, Vec<String>)> {
         let typed = line.get(..position).unwrap_or_default().to_uppercase();
-        let verbs = ["DELETE ", "GET ", "PUT ", "QUERY "].into_iter();
+        let verbs = ["DELETE ", "GET ", "MERGE ", "PUT ", "QUERY ", "REMOVE ", "SET "].into_iter();
         Ok((0, verbs.filter(|verb| verb.starts_with(&typed)).map(str::to_owned).collect()))
     }
 }

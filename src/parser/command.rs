@@ -4,10 +4,10 @@
 use nom::Parser;
 
 use super::lexeme::{Fault, Parsed, is_blank, run};
-use super::path::{key, key_and_colon, path};
-use super::value::{Context, record};
+use super::path::{key, key_and_colon, path, path_and_colon};
+use super::value::{Context, any, record};
 use super::{Command, Condition, ParseErrorKind, json};
-use crate::value::Value;
+use crate::value::{Path, Value};
 
 /// `command = verb , blank , { blank } , payload`
 pub(super) fn command(input: &str) -> Parsed<'_, Command> {
@@ -21,6 +21,15 @@ pub(super) fn command(input: &str) -> Parsed<'_, Command> {
         "QUERY" => path.map(|path| Command::Query { path }).parse(payload),
         "PUT" => put(payload),
         "DELETE" => key.map(|key| Command::Delete { key }).parse(payload),
+        "SET" => place_and_value
+            .map(|(path, value)| Command::Set { path, value, condition: Condition::Always })
+            .parse(payload),
+        "MERGE" => place_and_value
+            .map(|(path, patch)| Command::Merge { path, patch, condition: Condition::Always })
+            .parse(payload),
+        "REMOVE" => {
+            path.map(|path| Command::Remove { path, condition: Condition::Always }).parse(payload)
+        }
         _ => Err(Fault::fail(input, ParseErrorKind::UnknownCommand)),
     }
 }
@@ -30,6 +39,14 @@ fn put(input: &str) -> Parsed<'_, Command> {
     let (rest, key) = key_and_colon(input)?;
     let (rest, value) = record(rest, Context::COMMAND)?;
     Ok((rest, Command::Put { key, value, condition: Condition::Always }))
+}
+
+/// `path , { blank } , ":" , space , value`; the value is a record where the path has no steps.
+fn place_and_value(input: &str) -> Parsed<'_, (Path, Value)> {
+    let (rest, path) = path_and_colon(input)?;
+    let value = if path.steps().is_empty() { record } else { any };
+    let (rest, value) = value(rest, Context::COMMAND)?;
+    Ok((rest, (path, value)))
 }
 
 /// `line = key , { blank } , ":" , record`, with the booleans of data files; or an object of JSON.

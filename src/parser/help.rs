@@ -8,11 +8,14 @@ use super::diagnosis::{
 };
 
 /// The verbs, each with the way it is used.
-const VERBS: [(&str, &str); 4] = [
+const VERBS: [(&str, &str); 7] = [
     ("PUT", r#"write PUT KEY:{ "name" : VALUE }"#),
     ("GET", "write GET KEY"),
     ("QUERY", "write QUERY KEY.name, or QUERY KEY.name[0]"),
     ("DELETE", "write DELETE KEY"),
+    ("SET", "write SET KEY.name : VALUE"),
+    ("MERGE", r#"write MERGE KEY : { "name" : VALUE }"#),
+    ("REMOVE", "write REMOVE KEY.name"),
 ];
 
 const DOUBLE_QUOTES: &str = r#"strings and names are in double quotes: "name""#;
@@ -83,7 +86,8 @@ fn unknown_command(line: &str) -> Option<&'static str> {
             Some("a blank comes after the verb")
         }
         "SELECT" | "FIND" | "READ" | "SHOW" => Some("GET reads a record, QUERY a part of one"),
-        "INSERT" | "UPDATE" | "ADD" | "CREATE" | "WRITE" => Some("PUT writes a record"),
+        "INSERT" | "ADD" | "CREATE" | "WRITE" => Some("PUT writes a record"),
+        "UPDATE" | "CHANGE" | "PATCH" => Some("SET writes a part of a record, PUT the whole"),
         "DEL" | "DROP" => Some("DELETE removes a record"),
         _ => None,
     }

@@ -13,15 +13,41 @@ use crate::value::{DEPTH_MAX, KEY_BYTES_MAX, Path, Step};
 
 /// `path = root , { "." , step | "[" , natural , "]" }`, to the end of the text.
 pub(super) fn path(input: &str) -> Parsed<'_, Path> {
-    let (mut rest, root) = step(input)?;
+    path_up_to(End::OfText, input)
+}
+
+/// The path of a SET or MERGE: `path , { blank } , ":"`. It ends at the first colon outside quotes.
+pub(super) fn path_and_colon(input: &str) -> Parsed<'_, Path> {
+    let (rest, path) = path_up_to(End::AtColon, input)?;
+    let (rest, ()) = colon(rest)?;
+    Ok((rest, path))
+}
+
+/// Where a path ends.
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    OfText,
+    /// The blanks before it are no part of the path.
+    AtColon,
+}
+
+impl End {
+    fn is_at(self, rest: &str) -> bool {
+        let rest = if self == End::AtColon { rest.trim_start_matches(is_blank) } else { rest };
+        rest.is_empty() || self == End::AtColon && rest.starts_with(':')
+    }
+}
+
+fn path_up_to(end: End, input: &str) -> Parsed<'_, Path> {
+    let (mut rest, root) = step(end, input)?;
     let mut path = Path::new(checked(input, root)?);
-    while !rest.is_empty() {
+    while !end.is_at(rest) {
         if path.steps().len() == DEPTH_MAX {
             return Err(Fault::fail(rest, ParseErrorKind::TooDeep { limit: DEPTH_MAX }));
         }
         let (after, next) = match rest.bytes().next() {
             Some(b'[') => index(rest)?,
-            _ => name(rest)?,
+            _ => name(end, rest)?,
         };
         path.push(next);
         rest = after;
@@ -30,9 +56,9 @@ pub(super) fn path(input: &str) -> Parsed<'_, Path> {
 }
 
 /// `"." , step`
-fn name(input: &str) -> Parsed<'_, Step> {
+fn name(end: End, input: &str) -> Parsed<'_, Step> {
     let (rest, _) = expect(STEP, char('.'))(input)?;
-    let (rest, name) = step(rest)?;
+    let (rest, name) = step(end, rest)?;
     Ok((rest, Step::Name(name.into_owned())))
 }
 
@@ -46,13 +72,19 @@ fn index(input: &str) -> Parsed<'_, Step> {
 }
 
 /// `step = string | plain , { plain }`, where no plain character has a meaning in paths.
-fn step(input: &str) -> Parsed<'_, Cow<'_, str>> {
+fn step(end: End, input: &str) -> Parsed<'_, Cow<'_, str>> {
     if input.starts_with('"') {
         return quoted(input);
     }
-    let plain = |character| !matches!(character, '.' | '[' | ']' | '"') && !is_control(character);
-    let (rest, name) = run(plain).parse(input)?;
+    let special = |character| match character {
+        '.' | '[' | ']' | '"' => true,
+        ':' => end == End::AtColon,
+        other => is_control(other),
+    };
+    let (rest, name) = run(|character| !special(character)).parse(input)?;
+    let name = if end.is_at(rest) { name.trim_end_matches(is_blank) } else { name };
     match rest.chars().next() {
+        _ if end.is_at(rest) && !name.is_empty() => Ok((rest, Cow::Borrowed(name))),
         Some(']' | '"') if name.is_empty() => Err(Fault::expected(rest, "a name")),
         Some(']' | '"') => Err(Fault::expected(rest, STEP)),
         Some(found) if is_control(found) => Err(control(rest)),
@@ -84,12 +116,18 @@ pub(super) fn key_and_colon(input: &str) -> Parsed<'_, String> {
         }
         bare_key(input, bare.trim_end_matches(is_blank))?
     };
-    let (rest, _) = run(is_blank).parse(rest)?;
+    let (rest, ()) = colon(rest)?;
+    Ok((rest, key))
+}
+
+/// `{ blank } , ":"`, between a place and its value.
+fn colon(input: &str) -> Parsed<'_, ()> {
+    let (rest, _) = run(is_blank).parse(input)?;
     if rest.is_empty() {
         return Err(Fault::fail(rest, ParseErrorKind::MissingValue));
     }
     let (rest, _) = expect(COLON, char(':'))(rest)?;
-    Ok((rest, key))
+    Ok((rest, ()))
 }
 
 /// `bare`, which begins `input`: any characters but double quotes and control characters.

@@ -324,3 +324,26 @@ fn numbers_are_rounded_to_the_nearest_however_long_they_are() {
         }
     }
 }
+
+#[test]
+fn the_path_of_a_partial_write_ends_at_the_first_colon_outside_quotes() {
+    for (line, path) in [
+        ("SET a.b:1", "a.b"),
+        ("SET a b . c d \t : 1", r#""a b "." c d""#),
+        ("SET a.b\t:1", "a.b"),
+        (r#"SET "a:b"."c\":d":1"#, r#""a:b"."c\":d""#),
+        (r#"SET a."b" [0]:1"#, ""),
+        ("SET a[0] :1", "a[0]"),
+        ("SET a.b :: 1", ""),
+        ("SET a.:1", ""),
+        ("SET :1", ""),
+    ] {
+        match parse_command(line) {
+            Ok(Command::Set { path: read, value, .. }) => {
+                assert_eq!((read.to_string().as_str(), value), (path, Value::Int(1)), "{line}");
+            }
+            Ok(other) => panic!("{line} is {other:?}"),
+            Err(_) => assert_eq!(path, "", "{line}"),
+        }
+    }
+}

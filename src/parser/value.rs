@@ -56,6 +56,14 @@ pub(super) fn record(input: &str, context: Context) -> Parsed<'_, Value> {
     })
 }
 
+/// `ws , value`, what is put into a record.
+pub(super) fn any(input: &str, context: Context) -> Parsed<'_, Value> {
+    located(input, |input| {
+        let (rest, ()) = space(input)?;
+        value(rest, context)
+    })
+}
+
 /// Runs `parser` up to the end of the text, and notes in its faults where the value begins.
 fn located<'a, T>(input: &'a str, parser: impl Fn(&'a str) -> Parsed<'a, T>) -> Parsed<'a, T> {
     let parsed = parser(input).and_then(|(rest, parsed)| {

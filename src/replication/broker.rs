@@ -2,7 +2,8 @@
 //! batches, and tries again until it knows the outcome or the deadline has passed.
 //!
 //! Founding and finding the cluster is in [`connect`], the queues of the shards in [`lane`], the
-//! search for a leader in [`route`], the indexing of files in [`load`], emptying in [`clear`].
+//! search for a leader in [`route`], partial writes in [`partial`], the indexing of files in [`load`],
+//! emptying in [`clear`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ mod clear;
 mod connect;
 mod lane;
 mod load;
+mod partial;
 mod route;
 mod typed;
 
@@ -40,7 +42,8 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// How much longer than its deadline a command waits for its queue, which knows more of the outcome.
 const GRACE: Duration = Duration::from_millis(250);
 
-/// The largest command, encoded: 8 MiB.
+/// The largest command, encoded, and the largest value that a partial write leaves: 8 MiB. Shards
+/// refuse by it, so it is the same on every server of a cluster.
 pub const COMMAND_BYTES_MAX: usize = 8 << 20;
 
 /// Why a command did not succeed, and what it may have done.
@@ -254,10 +257,7 @@ impl<T: Transport> Broker<T> {
     ) -> Result<Put, BrokerError> {
         let deadline = self.deadline();
         let pending = self.begin_put(key, value, condition, deadline).await?;
-        match self.written(key, pending, deadline).await? {
-            Reply::Put(put) => Ok(put),
-            Reply::Record(_) | Reply::Value(_) | Reply::Deleted(_) => Err(self.nonsense(key)),
-        }
+        self.put_answered(key, self.written(key, pending, deadline).await?)
     }
 
     /// Deletes the record at `key` and returns whether there was one.
@@ -270,10 +270,7 @@ impl<T: Transport> Broker<T> {
         let command = Command::Delete { key: key.to_owned() };
         let deadline = self.deadline();
         let pending = self.begin_write(key, &command, deadline).await?;
-        match self.written(key, pending, deadline).await? {
-            Reply::Deleted(found) => Ok(found),
-            Reply::Record(_) | Reply::Value(_) | Reply::Put(_) => Err(self.nonsense(key)),
-        }
+        self.delete_answered(key, self.written(key, pending, deadline).await?)
     }
 
     /// Returns the record at `key`, or `None` if there is none.
@@ -463,6 +460,20 @@ impl<T: Transport> Broker<T> {
     fn lane(&self, shard: ShardId) -> Result<&Lane, BrokerError> {
         let lane = self.inner.lanes.get(shard.0 as usize);
         lane.ok_or(BrokerError::Unavailable { group: shard.into(), voters: 0 })
+    }
+
+    fn put_answered(&self, key: &str, reply: Reply) -> Result<Put, BrokerError> {
+        match reply {
+            Reply::Put(put) => Ok(put),
+            Reply::Record(_) | Reply::Value(_) | Reply::Deleted(_) => Err(self.nonsense(key)),
+        }
+    }
+
+    fn delete_answered(&self, key: &str, reply: Reply) -> Result<bool, BrokerError> {
+        match reply {
+            Reply::Deleted(found) => Ok(found),
+            Reply::Record(_) | Reply::Value(_) | Reply::Put(_) => Err(self.nonsense(key)),
+        }
     }
 
     /// A server answered something else than what was asked.

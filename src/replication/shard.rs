@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::log::{LogError, SnapshotReader, SnapshotWriter};
 use crate::parser::Command;
-use crate::replication::ClientId;
 use crate::replication::message::{self, WriteOutcome};
 use crate::replication::raft::StateMachine;
 use crate::replication::session::{Admission, Sessions};
+use crate::replication::{COMMAND_BYTES_MAX, ClientId};
 use crate::store::Documents;
 
 /// One entry of a shard's log: commands of one client, in order.
@@ -21,7 +21,7 @@ pub(crate) struct Batch {
     pub(crate) sequence: u64,
     /// The last batch that the client has the response to, 0 if none.
     pub(crate) acknowledged: u64,
-    /// The commands: puts and deletes.
+    /// The commands, all of which write.
     #[serde(deserialize_with = "message::bounded")]
     pub(crate) commands: Vec<Command>,
 }
@@ -72,7 +72,8 @@ impl StateMachine for Shard {
             Admission::Unknown => message::encode(&WriteOutcome::Unknown),
             Admission::New => {
                 let commands = batch.commands.into_iter();
-                let replies = commands.map(|command| self.documents.apply(command)).collect();
+                let apply = |command| self.documents.apply_within(COMMAND_BYTES_MAX, command);
+                let replies = commands.map(apply).collect();
                 let response = message::encode(&WriteOutcome::Applied(replies));
                 self.sessions.record(batch.client, batch.sequence, response.clone(), index);
                 response
@@ -95,7 +96,7 @@ impl StateMachine for Shard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Put, Reply};
+    use crate::store::{CommandError, Put, Reply};
     use crate::value;
 
     fn put(sequence: u64, n: i64) -> Vec<u8> {
@@ -121,6 +122,42 @@ mod tests {
         let late = shard.apply(3, &put(1, 1));
         assert_eq!(message::decode::<WriteOutcome>(&late).unwrap(), WriteOutcome::Unknown);
         assert_eq!(shard.documents.get("a").unwrap().value, value!({ "n": 2 }));
+    }
+
+    fn set(
+        shard: &mut Shard,
+        sequence: u64,
+        path: &str,
+        len: usize,
+    ) -> Result<Reply, CommandError> {
+        let command = Command::Set {
+            path: path.parse().unwrap(),
+            value: value!("x".repeat(len)),
+            condition: crate::parser::Condition::Always,
+        };
+        let (acknowledged, commands) = (sequence - 1, vec![command]);
+        let batch = Batch { client: ClientId(1), sequence, acknowledged, commands };
+        match message::decode(&shard.apply(sequence, &message::encode(&batch))).unwrap() {
+            WriteOutcome::Applied(mut replies) => replies.pop().unwrap(),
+            outcome => panic!("{outcome:?}"),
+        }
+    }
+
+    #[test]
+    fn a_record_grows_by_partial_writes_up_to_the_limit_of_a_command() {
+        let (mut shard, limit) = (Shard::default(), COMMAND_BYTES_MAX);
+        set(&mut shard, 1, "big.a", limit / 2).unwrap();
+        let refused = |outcome| match outcome {
+            Err(CommandError::RecordTooLarge { len, limit: COMMAND_BYTES_MAX }) => len,
+            outcome => panic!("{outcome:?}"),
+        };
+        let len = refused(set(&mut shard, 2, "big.b", limit / 2));
+        let most = limit / 2 - (len - limit);
+        assert_eq!(refused(set(&mut shard, 3, "big.b", most + 1)), limit + 1);
+        assert_eq!(shard.documents.version(), 1);
+        set(&mut shard, 4, "big.b", most).unwrap();
+        let value = &shard.documents.get("big").unwrap().value;
+        assert_eq!(postcard::to_stdvec(value).unwrap().len(), limit);
     }
 
     #[test]

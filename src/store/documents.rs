@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::log::RECORD_BYTES_MAX;
 use crate::parser::{Command, Condition};
+use crate::store::partial::{Change, check_part};
 use crate::store::{CommandError, Put, Record, Reply, check_key, check_value};
 use crate::trie::Trie;
 use crate::value::{Path, Value};
@@ -65,16 +67,31 @@ impl Documents {
         condition: Condition,
     ) -> Result<Put, CommandError> {
         check_key(key)?;
-        if condition != Condition::Always {
-            let found = self.get(key).map(|record| record.version);
-            if !holds(condition, found) {
-                return Err(CommandError::Conflict { condition, found });
-            }
+        self.check_condition(key, condition)?;
+        Ok(self.insert(key, value))
+    }
+
+    pub(super) fn check_condition(
+        &self,
+        key: &str,
+        condition: Condition,
+    ) -> Result<(), CommandError> {
+        if condition == Condition::Always {
+            return Ok(());
         }
+        let found = self.get(key).map(|record| record.version);
+        if holds(condition, found) {
+            Ok(())
+        } else {
+            Err(CommandError::Conflict { condition, found })
+        }
+    }
+
+    pub(super) fn insert(&mut self, key: &str, value: Value) -> Put {
         let version = self.version + 1;
         let old = self.records.insert(key, Record { version, value });
         self.version = version;
-        Ok(Put { version, created: old.is_none() })
+        Put { version, created: old.is_none() }
     }
 
     /// Deletes the record at `key` and returns whether there was one. A hit counts as a write.
@@ -84,17 +101,34 @@ impl Documents {
         found
     }
 
-    /// Carries out one command.
+    /// Carries out one command. Partial writes leave values of at most [`RECORD_BYTES_MAX`] bytes.
     ///
     /// # Errors
     ///
     /// [`CommandError`] if the command is refused; nothing has changed then.
     pub fn apply(&mut self, command: Command) -> Result<Reply, CommandError> {
+        self.apply_within(RECORD_BYTES_MAX, command)
+    }
+
+    /// As [`apply`](Self::apply), where partial writes leave values of at most `bytes_max` bytes.
+    /// The limit decides which commands are refused: the same state takes the same limit always.
+    pub(crate) fn apply_within(
+        &mut self,
+        bytes_max: usize,
+        command: Command,
+    ) -> Result<Reply, CommandError> {
         Ok(match command {
             Command::Get { key } => Reply::Record(self.get(&key).cloned()),
             Command::Query { path } => Reply::Value(self.query(&path).cloned()),
             Command::Put { key, value, condition } => Reply::Put(self.put(&key, value, condition)?),
             Command::Delete { key } => Reply::Deleted(self.delete(&key)),
+            Command::Set { path, value, condition } => {
+                Reply::Put(self.change(&path, Change::Set(value), condition, bytes_max)?)
+            }
+            Command::Merge { path, patch, condition } => {
+                Reply::Put(self.change(&path, Change::Merge(patch), condition, bytes_max)?)
+            }
+            Command::Remove { path, condition } => Reply::Deleted(self.remove(&path, condition)?),
         })
     }
 
@@ -107,9 +141,8 @@ impl Documents {
         &mut self,
         commands: Vec<Command>,
     ) -> Result<Vec<Reply>, (usize, CommandError)> {
-        // What was checked is refused by its condition only, and nothing has to be undone for the
-        // first one.
-        let before = commands.iter().skip(1).any(is_conditional).then(|| self.clone());
+        // Nothing has to be undone for the first one.
+        let before = commands.iter().skip(1).any(can_be_refused).then(|| self.clone());
         let mut replies = Vec::with_capacity(commands.len());
         for (position, command) in commands.into_iter().enumerate() {
             match self.apply_checked(command) {
@@ -126,7 +159,7 @@ impl Documents {
     }
 
     /// Carries out a command that has passed [`check_command`].
-    fn apply_checked(&mut self, command: Command) -> Result<Reply, CommandError> {
+    pub(super) fn apply_checked(&mut self, command: Command) -> Result<Reply, CommandError> {
         match command {
             Command::Put { key, value, condition } => {
                 self.put_checked(&key, value, condition).map(Reply::Put)
@@ -149,22 +182,35 @@ impl Documents {
         self.records.is_empty()
     }
 
-    /// The number of writes so far: puts, and deletes that found a record.
+    /// The number of writes so far: puts and partial writes, and what was found and deleted or removed.
     pub fn version(&self) -> u64 {
         self.version
     }
 }
 
-/// Checks what does not depend on the state: keys and values of puts.
-pub(super) fn check_command(command: &Command) -> Result<(), CommandError> {
+/// Checks what does not depend on the state: keys and values of writes.
+pub(crate) fn check_command(command: &Command) -> Result<(), CommandError> {
     match command {
         Command::Put { key, value, .. } => check_value(value).and_then(|()| check_key(key)),
-        Command::Get { .. } | Command::Query { .. } | Command::Delete { .. } => Ok(()),
+        Command::Set { path, value, .. } | Command::Merge { path, patch: value, .. } => {
+            check_part(path, value)
+        }
+        Command::Get { .. }
+        | Command::Query { .. }
+        | Command::Delete { .. }
+        | Command::Remove { .. } => Ok(()),
     }
 }
 
-fn is_conditional(command: &Command) -> bool {
-    matches!(command, Command::Put { condition, .. } if *condition != Condition::Always)
+/// Whether a command that has passed [`check_command`] may be refused by the state.
+fn can_be_refused(command: &Command) -> bool {
+    match command {
+        Command::Put { condition, .. } | Command::Remove { condition, .. } => {
+            *condition != Condition::Always
+        }
+        Command::Set { .. } | Command::Merge { .. } => true,
+        Command::Get { .. } | Command::Query { .. } | Command::Delete { .. } => false,
+    }
 }
 
 fn holds(condition: Condition, found: Option<u64>) -> bool {

@@ -1,8 +1,8 @@
 //! How commands lie in the log, and documents in a snapshot.
 //!
 //! A *record of the log* is a byte with the version of this encoding, then in postcard's encoding
-//! the number of commands and the commands one behind the other: the puts and deletes of one call,
-//! in order. The variants of [`Command`], [`Condition`](crate::parser::Condition) and [`Value`] are
+//! the number of commands and the commands one behind the other: those of one call that write, in
+//! order. The variants of [`Command`], [`Condition`](crate::parser::Condition) and [`Value`] are
 //! numbered as they are declared, and never change their numbers.
 //!
 //! *A snapshot's head* is such a byte, and the index of the last record that is in the snapshot.
@@ -42,7 +42,11 @@ fn append<T: Serialize>(record: Vec<u8>, part: &T) -> Vec<u8> {
 pub(super) fn writes(command: &Command) -> bool {
     match command {
         Command::Get { .. } | Command::Query { .. } => false,
-        Command::Put { .. } | Command::Delete { .. } => true,
+        Command::Put { .. }
+        | Command::Delete { .. }
+        | Command::Set { .. }
+        | Command::Merge { .. }
+        | Command::Remove { .. } => true,
     }
 }
 
@@ -80,6 +84,9 @@ pub(super) fn replay(
             }
             Command::Delete { key } => {
                 documents.delete(&key);
+            }
+            command @ (Command::Set { .. } | Command::Merge { .. } | Command::Remove { .. }) => {
+                documents.apply(command).map_err(refused)?;
             }
             Command::Get { .. } | Command::Query { .. } => {
                 return Err(StoreError::Replay { index, refused: None });

@@ -5,9 +5,10 @@ use thiserror::Error;
 
 use crate::log::LogError;
 use crate::parser::{Condition, ParseError};
-use crate::value::ValueError;
+use crate::value::{EditError, ValueError};
 
-/// Why a command was refused. The store is as it was before.
+/// Why a command was refused. The store is as it was before. (The variants are numbered between
+/// servers: new ones come last.)
 #[derive(Debug, Clone, PartialEq, Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum CommandError {
@@ -28,13 +29,24 @@ pub enum CommandError {
     /// The value holds something that cannot be stored.
     #[error("the value cannot be stored")]
     Value(#[source] ValueError),
-    /// A conditional put whose condition does not hold. Read the record again, then decide.
-    #[error("the condition of the put does not hold, {}", Found(*found))]
+    /// A conditional write whose condition does not hold. Read the record again, then decide.
+    #[error("the condition of the write does not hold, {}", Found(*found))]
     Conflict {
         /// What was asked for.
         condition: Condition,
         /// The version of the record that is there, or `None` where the key has no record.
         found: Option<u64>,
+    },
+    /// The path of a partial write leads through something that has no such part.
+    #[error("the path does not lead to a place in the record")]
+    Place(#[source] EditError),
+    /// A partial write would leave a record larger than what is kept. Divide the record.
+    #[error("the value of the record would have {len} bytes, the limit is {limit}")]
+    RecordTooLarge {
+        /// Size of the value that the record would have, encoded, in bytes.
+        len: usize,
+        /// The limit, in bytes.
+        limit: usize,
     },
 }
 

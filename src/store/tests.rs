@@ -8,6 +8,7 @@ use crate::value::ValueErrorKind;
 mod disk;
 mod faults;
 mod model;
+mod partial;
 
 /// Why a command was refused.
 fn refused<T: fmt::Debug>(outcome: Result<T, StoreError>) -> CommandError {
@@ -42,7 +43,7 @@ fn a_put_whose_condition_does_not_hold_changes_nothing() {
     assert_eq!(taken, CommandError::Conflict { condition: Condition::IfAbsent, found: Some(1) });
     assert_eq!(
         taken.to_string(),
-        "the condition of the put does not hold, the record has version 1"
+        "the condition of the write does not hold, the record has version 1"
     );
     assert_eq!(store.query("a.n").unwrap(), Some(Value::from(1)));
 }

@@ -13,7 +13,7 @@ use triekv::store::{CommandError, Page};
 use triekv::transport::{
     BoxFuture, ChannelTransport, Frame, Handler, Listener, TcpTransport, Transport, TransportError,
 };
-use triekv::{Cluster, Condition, Value, value};
+use triekv::{Cluster, Condition, Path, Value, value};
 
 /// Short enough for tests, long enough for a busy machine.
 const TIMING: Timing = Timing {
@@ -94,6 +94,37 @@ async fn assert_all<T: Transport>(broker: &Broker<T>, keys: std::ops::Range<u32>
     }
 }
 
+/// Changes of parts of `person1`, which has none.
+async fn partial_writes<T: Transport>(broker: &Broker<T>) {
+    let before = broker.get("person1").await.unwrap().unwrap();
+    let put = broker.set("person1.address.city", value!("Athens")).await.unwrap();
+    assert!(!put.created && put.version > before.version);
+    broker.set("person1.tags[0]", value!("a")).await.unwrap();
+    broker.set("person1.tags[1]", value!("b")).await.unwrap();
+    broker.merge("person1", value!({ "age": 22, "address": { "zip": 1 } })).await.unwrap();
+    assert!(broker.remove("person1.tags[0]").await.unwrap());
+    assert!(!broker.remove("person1.tags[1]").await.unwrap());
+    let person = value!({ "address": { "city": "Athens", "zip": 1 }, "tags": ["b"], "age": 22 });
+    let record = broker.get("person1").await.unwrap().unwrap();
+    assert_eq!(record.value, person);
+
+    let (age, stale) = (Path::new("person1").join("age"), Condition::IfVersion(before.version));
+    for error in [
+        broker.set_path(&age, value!(23), stale).await.unwrap_err(),
+        broker.merge_path(&age, value!(23), stale).await.unwrap_err(),
+        broker.remove_path(&age, stale).await.unwrap_err(),
+    ] {
+        assert!(matches!(error, BrokerError::Store(CommandError::Conflict { .. })));
+    }
+    let error = broker.set("person1.age.years", value!(22)).await.unwrap_err();
+    let BrokerError::Store(CommandError::Place(error)) = error else { panic!("{error:?}") };
+    assert_eq!(error.to_string(), "age: this integer has no fields");
+    let error = broker.set("person1", value!(22)).await.unwrap_err();
+    assert!(matches!(error, BrokerError::Store(CommandError::NotAMap)));
+    assert!(matches!(broker.set("person1[", value!(1)).await, Err(BrokerError::Path(_))));
+    assert_eq!(broker.get("person1").await.unwrap(), Some(record));
+}
+
 /// The commands, as one broker sees them.
 async fn commands<T: Transport>(broker: &Broker<T>) {
     assert_eq!(broker.get("person1").await.unwrap(), None);
@@ -123,6 +154,8 @@ async fn commands<T: Transport>(broker: &Broker<T>) {
     assert!(matches!(error, BrokerError::Store(CommandError::EmptyKey)));
     let error = broker.put("big", value!({ "v": "x".repeat(9 << 20) })).await.unwrap_err();
     assert!(matches!(error, BrokerError::CommandTooLarge { .. }));
+
+    partial_writes(broker).await;
 
     assert!(broker.delete("person1").await.unwrap());
     assert!(!broker.delete("person1").await.unwrap());
@@ -375,11 +408,18 @@ async fn a_write_whose_answer_was_lost_is_sent_again_and_applied_once() {
         let broker = Broker::builder(transport).servers(servers.names()).connect().await.unwrap();
         let key = format!("counter{seed}");
         let mut version = broker.put(&key, value!({ "n": 0 })).await.unwrap().version;
+        let queue = Value::List((0..100).map(Value::from).collect());
+        broker.set(&format!("queue{seed}.items"), queue).await.unwrap();
         for n in 1..100 {
             // A put that is applied twice would find the version of its own first time.
             let put = broker.put_if(&key, value!({ "n": n }), Condition::IfVersion(version)).await;
             version = put.unwrap_or_else(|error| panic!("seed {seed}, put {n}: {error}")).version;
+            // A removal that is applied twice would take the next item with it.
+            let removed = broker.remove(&format!("queue{seed}.items[0]")).await;
+            assert!(removed.unwrap(), "seed {seed}, removal {n}");
         }
+        let rest = broker.query(&format!("queue{seed}.items")).await.unwrap();
+        assert_eq!(rest, Some(value!([99])), "seed {seed}");
         assert!(lost.load(Ordering::Relaxed) > 10, "the fault did not bite");
     }
 }

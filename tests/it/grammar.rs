@@ -7,7 +7,8 @@ use std::path::{Path as FilePath, PathBuf};
 
 use proptest::prelude::*;
 use triekv::parser::{
-    Command, ParseError, parse_command, parse_json, parse_path, parse_record, parse_value,
+    Command, Condition, ParseError, parse_command, parse_json, parse_path, parse_record,
+    parse_value,
 };
 use triekv::value::{Map, Path, Step, Value};
 
@@ -89,8 +90,20 @@ proptest! {
     }
 
     #[test]
+    fn printed_paths_and_values_read_back_as_partial_writes(path in path(), value in fields(any_value())) {
+        let text = format!("{path} : {value}");
+        let condition = Condition::Always;
+        let set = Command::Set { path: path.clone(), value: value.clone(), condition };
+        prop_assert_eq!(parse_command(&format!("SET {text}")).unwrap(), set);
+        let merge = Command::Merge { path: path.clone(), patch: value, condition };
+        prop_assert_eq!(parse_command(&format!("MERGE {text}")).unwrap(), merge);
+        let remove = Command::Remove { path: path.clone(), condition };
+        prop_assert_eq!(parse_command(&format!("REMOVE {path}")).unwrap(), remove);
+    }
+
+    #[test]
     fn any_text_is_read_or_refused_at_a_boundary_of_characters(
-        text in r#"(PUT |GET |QUERY |PUT a:)?[a-b.:;,\[\]{}"'\\u0-9eE+\- \t\r\ndD8n😀\u{9b}]{0,90}"#,
+        text in r#"(PUT |GET |QUERY |PUT a:|SET |MERGE |SET a.b:)?[a-b.:;,\[\]{}"'\\u0-9eE+\- \t\r\ndD8n😀\u{9b}]{0,90}"#,
     ) {
         let errors = [
             parse_value(&text).err(),
@@ -141,6 +154,9 @@ fn read(parser: &str, text: &str) -> Result<String, ParseError> {
             Command::Query { path } => format!("QUERY {path}"),
             Command::Put { key, value, .. } => format!("PUT {key} {value}"),
             Command::Delete { key } => format!("DELETE {key}"),
+            Command::Set { path, value, .. } => format!("SET {path} : {value}"),
+            Command::Merge { path, patch, .. } => format!("MERGE {path} : {patch}"),
+            Command::Remove { path, .. } => format!("REMOVE {path}"),
         }),
         _ => panic!("there is no parser {parser}"),
     }

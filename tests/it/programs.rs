@@ -60,6 +60,22 @@ fn every_command_is_answered_in_its_words() {
             ("GET person1.name", "person1.name : NOT FOUND"),
             (r#"PUT "a b" : {"n":1.0}"#, "CREATED"),
             ("GET a b", r#"a b : {"n": 1.0}"#),
+            (r#"SET person1.name : "Maria""#, "UPDATED"),
+            (r#"MERGE person1:{"name":null;"address":{"zip":[1]}}"#, "UPDATED"),
+            ("SET person1.address.zip[1] : null", "UPDATED"),
+            ("REMOVE person1.address.zip[0]", "person1.address.zip[0] : REMOVED"),
+            ("REMOVE person1.name", "person1.name : NOT FOUND"),
+            ("REMOVE person1..name", "person1..name : NOT FOUND"),
+            ("GET person1", r#"person1 : {"address": {"city": "Αθήνα"; "zip": [null]}}"#),
+            (r#"SET person2."a:b".c : {"n":1}"#, "CREATED"),
+            (r#"QUERY person2."a:b""#, r#"person2."a:b" : {"c": {"n": 1}}"#),
+            ("REMOVE person2", "person2 : REMOVED"),
+            ("MERGE person2 : {}", "CREATED"),
+            (
+                "SET person1.address.city.part : 1",
+                "[Error] the path does not lead to a place in the record: \
+                 address.city: this string has no fields",
+            ),
             ("DELETE person1.name", "person1.name : IS NOT ROOT KEY"),
             ("DELETE person1", "person1 : DELETED"),
             ("GET person1", "person1 : NOT FOUND"),
@@ -68,6 +84,7 @@ fn every_command_is_answered_in_its_words() {
             ("GET", "[Error] Payload is missing!"),
             ("help", "[Error] Payload is missing!"),
             ("PUT p", "[Error] Value is missing!"),
+            ("SET p.a", "[Error] Value is missing!"),
             (
                 "get person1",
                 "[INFO] Invalid request type!\n\

@@ -193,7 +193,11 @@ async fn to_the_end(work: impl Future<Output = Response> + Send + 'static) -> Re
 /// Whether the command belongs in a log: the replies to reads would be kept there with it.
 fn is_write(command: &Command) -> bool {
     match command {
-        Command::Put { .. } | Command::Delete { .. } => true,
+        Command::Put { .. }
+        | Command::Delete { .. }
+        | Command::Set { .. }
+        | Command::Merge { .. }
+        | Command::Remove { .. } => true,
         Command::Get { .. } | Command::Query { .. } => false,
     }
 }
@@ -246,6 +250,9 @@ fn log_writes(peer: &str, commands: &[Command]) {
             Command::Delete { key } => tracing::debug!("[{peer} | DELETE] {key}"),
             Command::Get { key } => tracing::debug!("[{peer} | GET] {key}"),
             Command::Query { path } => tracing::debug!("[{peer} | QUERY] {path}"),
+            Command::Set { path, .. } => tracing::debug!("[{peer} | SET] {path}"),
+            Command::Merge { path, .. } => tracing::debug!("[{peer} | MERGE] {path}"),
+            Command::Remove { path, .. } => tracing::debug!("[{peer} | REMOVE] {path}"),
         }
     }
 }

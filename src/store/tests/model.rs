@@ -15,6 +15,12 @@ enum Op {
     Put(u8, u64),
     PutIf(u8, u64, Condition),
     Delete(u8),
+    Set(u8, &'static str, u64, Condition),
+    /// With null where there is no number.
+    Merge(u8, &'static str, Option<u64>),
+    Remove(u8, &'static str),
+    /// A write to the first item of a record, which is a map and has none.
+    Misplaced(u8),
     Batch(Vec<Op>),
     Checkpoint,
     Reopen,
@@ -31,10 +37,17 @@ fn write() -> impl Strategy<Value = Op> {
         Just(Condition::IfAbsent),
         (0..20_u64).prop_map(Condition::IfVersion),
     ];
+    let name = prop::sample::select(vec!["n", "m"]);
     prop_oneof![
         4 => (0..6_u8, any::<u64>()).prop_map(|(key, n)| Op::Put(key, n)),
-        2 => (0..6_u8, any::<u64>(), condition).prop_map(|(key, n, c)| Op::PutIf(key, n, c)),
+        2 => (0..6_u8, any::<u64>(), condition.clone()).prop_map(|(key, n, c)| Op::PutIf(key, n, c)),
         2 => (0..6_u8).prop_map(Op::Delete),
+        2 => (0..6_u8, name.clone(), any::<u64>(), condition)
+            .prop_map(|(key, name, n, c)| Op::Set(key, name, n, c)),
+        2 => (0..6_u8, name.clone(), any::<Option<u64>>())
+            .prop_map(|(key, name, n)| Op::Merge(key, name, n)),
+        2 => (0..6_u8, name).prop_map(|(key, name)| Op::Remove(key, name)),
+        1 => (0..6_u8).prop_map(Op::Misplaced),
     ]
 }
 
@@ -56,28 +69,59 @@ fn command(op: &Op) -> Command {
             Command::Put { key: key(k), value: value!({ "n": *n }), condition: *condition }
         }
         Op::Delete(k) => Command::Delete { key: key(k) },
+        Op::Set(k, name, n, condition) => {
+            let path = Path::new(key(k)).join(*name);
+            Command::Set { path, value: Value::from(*n), condition: *condition }
+        }
+        Op::Merge(k, name, n) => {
+            let (path, patch) = (Path::new(key(k)), value!({ (*name): *n }));
+            Command::Merge { path, patch, condition: Condition::Always }
+        }
+        Op::Remove(k, name) => {
+            let path = Path::new(key(k)).join(*name);
+            Command::Remove { path, condition: Condition::Always }
+        }
+        Op::Misplaced(k) => {
+            let path = Path::new(key(k)).join(0);
+            Command::Set { path, value: Value::Null, condition: Condition::Always }
+        }
         op => unreachable!("{op:?} is no command"),
     }
 }
 
-/// Version and number by key, and the number of writes.
+/// The numbers in a record by name.
+type Fields = BTreeMap<String, u64>;
+
+/// Version and fields by key, and the number of writes.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Model {
-    records: BTreeMap<String, (u64, u64)>,
+    records: BTreeMap<String, (u64, Fields)>,
     writes: u64,
 }
 
 impl Model {
     /// Whether the command is not refused.
     fn apply(&mut self, op: &Op) -> bool {
-        let (key, n, condition) = match op {
+        let (key, condition, change) = match op {
             Op::Delete(key) => {
                 let found = self.records.remove(&format!("key{key}")).is_some();
                 self.writes += u64::from(found);
                 return true;
             }
-            Op::Put(key, n) => (key, n, Condition::Always),
-            Op::PutIf(key, n, condition) => (key, n, *condition),
+            Op::Remove(key, name) => {
+                if let Some((version, fields)) = self.records.get_mut(&format!("key{key}"))
+                    && fields.remove(*name).is_some()
+                {
+                    self.writes += 1;
+                    *version = self.writes;
+                }
+                return true;
+            }
+            Op::Misplaced(_) => return false,
+            Op::Put(key, n) => (key, Condition::Always, (None, Some(*n))),
+            Op::PutIf(key, n, condition) => (key, *condition, (None, Some(*n))),
+            Op::Set(key, name, n, condition) => (key, *condition, (Some(*name), Some(*n))),
+            Op::Merge(key, name, n) => (key, Condition::Always, (Some(*name), *n)),
             op => unreachable!("{op:?} is no command"),
         };
         let key = format!("key{key}");
@@ -89,15 +133,23 @@ impl Model {
         };
         if holds {
             self.writes += 1;
-            self.records.insert(key, (self.writes, *n));
+            let (version, fields) = self.records.entry(key).or_default();
+            *version = self.writes;
+            match change {
+                (None, n) => *fields = n.map(|n| ("n".to_owned(), n)).into_iter().collect(),
+                (Some(name), Some(n)) => drop(fields.insert(name.to_owned(), n)),
+                (Some(name), None) => drop(fields.remove(name)),
+            }
         }
         holds
     }
 
     fn of(store: &Store) -> Self {
         let record = |entry: Entry| {
-            let n = entry.record.value.get("n").and_then(Value::as_u64).unwrap();
-            (entry.key, (entry.record.version, n))
+            let fields = entry.record.value.as_map().unwrap().iter();
+            let fields =
+                fields.map(|(name, n)| (String::from_utf8(name).unwrap(), n.as_u64().unwrap()));
+            (entry.key, (entry.record.version, fields.collect()))
         };
         Self { records: store.prefix("").map(record).collect(), writes: store.stats().writes }
     }

@@ -26,6 +26,10 @@ fn a_fault_in_a_command_is_told_with_its_place() {
         (r#"PUT  é : {"a":1} x"#, at(9, "expected the end of the text, found 'x'")),
         (r#"PUT :{"a":1}"#, at(0, "the key is empty")),
         (r#"GET   """#, at(0, "the key is empty")),
+        ("SET é.a :  1 2", at(4, "expected the end of the text, found '2'")),
+        ("SET é : 1", at(0, "Input does not follow the key:value format")),
+        ("SET é..a : 1", at(2, "a step of the path is empty")),
+        ("MERGE é.a:[1,2]", at(2, "pairs and items are separated by ';', not by ','")),
         (r#"QUERY é.b"x"#, at(3, "expected '.' or '[', found '\"'")),
     ] {
         assert_eq!(broker.answer(line), answer, "to {line}");
