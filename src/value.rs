@@ -33,6 +33,7 @@ mod check;
 mod convert;
 mod diff;
 mod edit;
+pub(crate) mod fields;
 #[cfg(feature = "json")]
 mod json;
 mod list;

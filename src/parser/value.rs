@@ -1,8 +1,6 @@
 //! Values: `value = map | list | string | number | word`.
 #![warn(clippy::indexing_slicing)]
 
-use std::borrow::Cow;
-
 use nom::Parser;
 use smallvec::SmallVec;
 
@@ -11,6 +9,7 @@ use super::diagnosis::{
     COLON, FIELD_NAME, ITEM_END, JSON_ITEM_END, JSON_PAIR_END, MAP, PAIR_END, VALUE,
 };
 use super::lexeme::{Fault, Parsed, end, expect, number, space, string, symbol};
+use crate::value::fields::Fields;
 use crate::value::{DEPTH_MAX, List, Map, Value};
 
 /// What the grammar of a value depends on, besides the text.
@@ -83,17 +82,8 @@ fn value(input: &str, context: Context) -> Parsed<'_, Value> {
     }
 }
 
-/// So many fields or items of a container are on the stack while it is read, others on the heap.
+/// So many items are on the stack while their list is read, more are on the heap.
 const ON_STACK: usize = 8;
-
-/// The name of a field, borrowed from the text if it has no escapes.
-struct Name<'a>(Cow<'a, str>);
-
-impl AsRef<[u8]> for Name<'_> {
-    fn as_ref(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
-}
 
 /// `map = "{" , ws , [ pair , { ";" , ws , pair } ] , "}" , ws`
 pub(super) fn map(input: &str, context: Context) -> Parsed<'_, Value> {
@@ -102,14 +92,14 @@ pub(super) fn map(input: &str, context: Context) -> Parsed<'_, Value> {
     if let Ok((rest, ())) = symbol(b'}')(rest) {
         return Ok((rest, Value::Map(Map::new())));
     }
-    let mut fields: SmallVec<[(Name<'_>, Value); ON_STACK]> = SmallVec::new();
+    let mut fields = Fields::new();
     loop {
         let (after, name) = expect(FIELD_NAME, string)(rest)?;
         let (after, ()) = expect(COLON, symbol(b':'))(after)?;
         let (after, field) = value(after, inside)?;
-        fields.push((Name(name), field));
+        fields.push(name, field);
         match next(after, b'}', context)? {
-            (rest, Next::End) => return Ok((rest, Value::Map(Map::from_entries(&mut fields)))),
+            (rest, Next::End) => return Ok((rest, Value::Map(fields.take()))),
             (after, Next::More) => rest = after,
         }
     }

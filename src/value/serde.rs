@@ -32,7 +32,8 @@ use ::serde::ser::{Error as _, SerializeMap, Serializer};
 use ::serde::{Deserialize, Serialize};
 
 use super::check::{check_finite, descend, field_name};
-use super::{DEPTH_MAX, Map, Value};
+use super::fields;
+use super::{DEPTH_MAX, List, Map, Value};
 
 /// Name of the enumeration in formats that are not self-describing.
 const NAME: &str = "Value";
@@ -286,11 +287,11 @@ impl<'de> Visitor<'de> for Items {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut source: A) -> Result<Value, A::Error> {
         let announced = source.size_hint().unwrap_or(0);
-        let mut items = Vec::with_capacity(announced.min(ITEMS_TRUSTED));
+        let mut items = List::with_capacity(announced.min(ITEMS_TRUSTED));
         while let Some(item) = source.next_element_seed(self.0)? {
             items.push(item);
         }
-        Ok(Value::List(items.into()))
+        Ok(Value::List(items))
     }
 }
 
@@ -313,12 +314,11 @@ impl<'de> Visitor<'de> for Fields {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut source: A) -> Result<Value, A::Error> {
-        let mut fields = Map::new();
+        let mut fields = fields::Fields::new();
         while let Some(name) = source.next_key_seed(Name)? {
-            let field = source.next_value_seed(self.0)?;
-            fields.insert(name.as_bytes(), field);
+            fields.push(name, source.next_value_seed(self.0)?);
         }
-        Ok(Value::Map(fields))
+        Ok(Value::Map(fields.take()))
     }
 }
 
