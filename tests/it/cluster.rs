@@ -1,6 +1,6 @@
 //! Servers and brokers in one process: what a client sees while servers fail.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -482,4 +482,56 @@ async fn a_file_is_loaded_once_and_says_what_was_wrong_with_it() {
     assert!(folder.unwrap_err().to_string().contains("not a regular file"));
     let missing = late.load_file("no such file".as_ref(), LoadMode::Once, |_| {}).await;
     assert!(missing.unwrap_err().to_string().contains("no such file"));
+}
+
+#[tokio::test]
+async fn a_file_may_have_lines_of_both_formats() {
+    let servers = Servers::start(1).await;
+    let broker = servers.broker(1).await;
+    let file = data_file(concat!(
+        "\u{feff}{\"key\":\"a.b\",\"value\":{\"x\":[1,1.0,18446744073709551615]}}\r\n",
+        "\"c\":{ \"x\" : True }\n\n",
+        "{\"key\":\"d\",\"value\":{},\"note\":1}\n",
+        "{ \"value\": {}, \"key\": \"e\" }",
+    ));
+    let mut told = Vec::new();
+    let report = broker.load_file(file.path(), LoadMode::Once, |event| {
+        if let LoadEvent::BadLine { line, error } = event {
+            told.push(format!("{line} {error}"));
+        }
+    });
+    let report = report.await.unwrap();
+    assert_eq!((report.lines, report.put, report.bad_lines), (5, 3, 1));
+    let fault = r#"4 column 23: unknown field "note": a record has "key" and "value" at byte 22"#;
+    assert_eq!(told, [fault]);
+    let numbers = broker.query("\"a.b\".x").await.unwrap();
+    assert_eq!(numbers, Some(value!([1, 1.0, u64::MAX])));
+    assert_eq!(broker.get("e").await.unwrap().map(|record| record.value), Some(value!({})));
+}
+
+#[tokio::test]
+async fn a_broker_takes_and_gives_rust_types() {
+    let servers = Servers::start(1).await;
+    let broker = servers.broker(1).await;
+    let ages = BTreeMap::from([("Mary".to_owned(), 22_u8), ("Jo".to_owned(), 7)]);
+    let put = broker.put_as("ages", &ages).await.unwrap();
+    assert!(put.created);
+    assert_eq!(broker.get_as("ages").await.unwrap(), Some(ages.clone()));
+    assert_eq!(broker.get_as::<Value>("none").await.unwrap(), None);
+    assert_eq!(broker.query_as("ages.Mary").await.unwrap(), Some(22_u64));
+    assert_eq!(broker.query_as::<u8>("ages.Ann").await.unwrap(), None);
+
+    let error = broker.get_as::<BTreeMap<String, bool>>("ages").await.unwrap_err();
+    assert_eq!(error.to_string(), "Jo: expected a boolean, found the integer 7");
+    assert!(!error.is_ambiguous() && !error.is_degraded());
+    let error = broker.query_as::<bool>("ages.Mary").await.unwrap_err();
+    assert_eq!(error.to_string(), "Mary: expected a boolean, found the integer 22");
+    let error = broker.query_as::<bool>("ages..Mary").await.unwrap_err();
+    assert!(matches!(error, BrokerError::Path(_)));
+    let error = broker.put_as("ages", &f64::NAN).await.unwrap_err();
+    assert!(matches!(error, BrokerError::Store(CommandError::Value(_))));
+
+    let late = broker.put_if_as("ages", &ages, Condition::IfVersion(put.version + 1)).await;
+    assert!(matches!(late, Err(BrokerError::Store(CommandError::Conflict { .. }))));
+    broker.put_if_as("ages", &ages, Condition::IfVersion(put.version)).await.unwrap();
 }

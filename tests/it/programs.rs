@@ -354,6 +354,20 @@ data.txt:6:3: Value is missing!
 }
 
 #[test]
+fn lines_of_json_are_indexed_as_well() {
+    let dir = Dir::new("ndjson");
+    let data = "{\"key\":\"a\",\"value\":{\"x\":[1,{}]}}\nb:{\"x\":2}\n  {\"key\":\"c\",\"x\":1}\n";
+    dir.write("data.txt", data);
+    let run = dir.run("kvBroker", "-k 3 -i data.txt", "GET a\nQUERY b.x");
+    let summary = "\nIndexed 2 records; left out 1 bad line\n";
+    assert!(run.stdout.contains(summary), "{}", run.stdout);
+    assert!(run.stdout.contains("kvStore> a : {\"x\": [1; {}]}\n"), "{}", run.stdout);
+    assert!(run.stdout.contains("kvStore> b.x : 2\n"), "{}", run.stdout);
+    let fault = "data.txt:3:14: unknown field \"x\": a record has \"key\" and \"value\"";
+    assert_eq!(run.stderr.lines().next(), Some(fault), "{}", run.stderr);
+}
+
+#[test]
 fn large_and_deep_records_are_kept_or_refused() {
     let dir = Dir::new("large");
     let deep = |depth: usize| "{\"a\":".repeat(depth) + "1" + &"}".repeat(depth);

@@ -227,7 +227,20 @@ fn floats_that_are_not_finite_are_refused_in_every_direction() {
 
 #[test]
 fn errors_cross_the_wire() {
-    let error = value!({ "a": [f64::NAN] }).check().unwrap_err();
-    let bytes = postcard::to_stdvec(&error).unwrap();
-    assert_eq!(postcard::from_bytes::<ValueError>(&bytes).unwrap(), error);
+    let unknown = from_value::<Vec<Shape>>(value!(["Dot"])).unwrap_err();
+    let mismatch = from_value::<Vec<u8>>(value!([-1])).unwrap_err();
+    for error in [value!({ "a": [f64::NAN] }).check().unwrap_err(), unknown, mismatch] {
+        let bytes = postcard::to_stdvec(&error).unwrap();
+        assert_eq!(postcard::from_bytes::<ValueError>(&bytes).unwrap(), error);
+    }
+    // The order of the kinds is part of the encoding.
+    let pinned = [
+        (ValueErrorKind::TooDeep { limit: 1 }, 0),
+        (ValueErrorKind::Refused { message: String::new() }, 5),
+        (ValueErrorKind::Mismatch { expected: String::new(), found: String::new() }, 6),
+        (ValueErrorKind::Duplicate, 10),
+    ];
+    for (kind, index) in pinned {
+        assert_eq!(postcard::to_stdvec(&kind).unwrap()[0], index);
+    }
 }
