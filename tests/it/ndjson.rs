@@ -108,7 +108,7 @@ fn a_bad_line_is_told_with_its_place() {
             "column 22: expected ',' or '}', found the end of the text at byte 21",
         ),
         (r#"{"key":"a"}"#, r#"column 11: the field "value" is missing at byte 10"#),
-        (r#"  {"value":{}}"#, r#"column 14: the field "key" is missing at byte 11"#),
+        (r#"  {"value":{}}"#, r#"column 14: the field "key" is missing at byte 13"#),
         (
             r#"{"key":"é","x":1,"value":{}}"#,
             r#"column 12: unknown field "x": a record has "key" and "value" at byte 12"#,
