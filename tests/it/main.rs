@@ -10,6 +10,7 @@ mod faults;
 mod file_system;
 mod grammar;
 mod layers;
+mod limits;
 mod ndjson;
 #[cfg(feature = "cluster")]
 mod power;
