@@ -257,7 +257,7 @@ impl<T: Transport> Broker<T> {
     ) -> Result<Put, BrokerError> {
         let deadline = self.deadline();
         let pending = self.begin_put(key, value, condition, deadline).await?;
-        self.put_answered(key, self.written(key, pending, deadline).await?)
+        self.put_answered(key, &self.written(key, pending, deadline).await?)
     }
 
     /// Deletes the record at `key` and returns whether there was one.
@@ -270,7 +270,7 @@ impl<T: Transport> Broker<T> {
         let command = Command::Delete { key: key.to_owned() };
         let deadline = self.deadline();
         let pending = self.begin_write(key, &command, deadline).await?;
-        self.delete_answered(key, self.written(key, pending, deadline).await?)
+        self.delete_answered(key, &self.written(key, pending, deadline).await?)
     }
 
     /// Returns the record at `key`, or `None` if there is none.
@@ -462,16 +462,16 @@ impl<T: Transport> Broker<T> {
         lane.ok_or(BrokerError::Unavailable { group: shard.into(), voters: 0 })
     }
 
-    fn put_answered(&self, key: &str, reply: Reply) -> Result<Put, BrokerError> {
+    fn put_answered(&self, key: &str, reply: &Reply) -> Result<Put, BrokerError> {
         match reply {
-            Reply::Put(put) => Ok(put),
+            Reply::Put(put) => Ok(*put),
             Reply::Record(_) | Reply::Value(_) | Reply::Deleted(_) => Err(self.nonsense(key)),
         }
     }
 
-    fn delete_answered(&self, key: &str, reply: Reply) -> Result<bool, BrokerError> {
+    fn delete_answered(&self, key: &str, reply: &Reply) -> Result<bool, BrokerError> {
         match reply {
-            Reply::Deleted(found) => Ok(found),
+            Reply::Deleted(found) => Ok(*found),
             Reply::Record(_) | Reply::Value(_) | Reply::Put(_) => Err(self.nonsense(key)),
         }
     }

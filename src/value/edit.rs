@@ -99,7 +99,9 @@ impl Value {
     /// ```
     pub fn set(&mut self, steps: &[Step], value: Value) -> Result<Option<Value>, EditError> {
         let (present, absent) = steps.split_at(self.steps_present(steps)?);
-        let place = self.part_mut(present).expect("the steps were found to be there");
+        let Some(place) = self.part_mut(present) else {
+            unreachable!("{present:?} was found to be there")
+        };
         let Some((first, inner)) = absent.split_first() else {
             return Ok(Some(mem::replace(place, value)));
         };

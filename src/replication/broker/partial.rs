@@ -57,7 +57,7 @@ impl<T: Transport> Broker<T> {
         condition: Condition,
     ) -> Result<Put, BrokerError> {
         let command = Command::Set { path: path.clone(), value, condition };
-        self.put_answered(path.key(), self.write_part(path.key(), command).await?)
+        self.put_answered(path.key(), &self.write_part(path.key(), command).await?)
     }
 
     /// Merges `patch` into what is at `path`, given as text, as
@@ -83,7 +83,7 @@ impl<T: Transport> Broker<T> {
         condition: Condition,
     ) -> Result<Put, BrokerError> {
         let command = Command::Merge { path: path.clone(), patch, condition };
-        self.put_answered(path.key(), self.write_part(path.key(), command).await?)
+        self.put_answered(path.key(), &self.write_part(path.key(), command).await?)
     }
 
     /// Removes what is at `path`, given as text, and returns whether there was something, as
@@ -111,7 +111,7 @@ impl<T: Transport> Broker<T> {
     ) -> Result<bool, BrokerError> {
         check_key(path.key()).map_err(BrokerError::Store)?;
         let command = Command::Remove { path: path.clone(), condition };
-        self.delete_answered(path.key(), self.write_part(path.key(), command).await?)
+        self.delete_answered(path.key(), &self.write_part(path.key(), command).await?)
     }
 
     async fn write_part(&self, key: &str, command: Command) -> Result<Reply, BrokerError> {
