@@ -349,16 +349,22 @@ async fn a_full_server_among_others_costs_no_write_that_another_one_leads() {
     let machine = &servers.machines[0];
     machine.disk.set_capacity(Some(machine.used()));
     let filling = "x".repeat(100 << 10);
+    let started = tokio::time::Instant::now();
     let mut put = 0;
-    for n in 0..600 {
+    for n in 0.. {
         let large = value!({ "filling": filling.as_str() });
         match broker.put(&format!("large{}", n % 64), large).await {
             Ok(_) => put += 1,
             Err(BrokerError::Refused { source: Refusal::DiskFull, .. }) => {}
+            // On a slow machine, the shards that it leads find another leader late.
+            Err(BrokerError::NoLeader { .. }) => {}
             Err(error) => assert!(error.is_ambiguous(), "{error}"),
         }
+        if put > 200 {
+            break;
+        }
+        assert!(started.elapsed() < Duration::from_secs(120), "{put} were put");
     }
-    assert!(put > 200, "{put} were put");
     machine.disk.set_capacity(None);
     assert_all(&broker, 0..20).await;
 }

@@ -124,7 +124,8 @@ impl Storage {
         let groups = Mutex::new(groups.collect::<Result<_, LogError>>()?);
         let failure = Failure::none();
         let (failing, location) = (failure.clone(), disk.location());
-        let committer = RaftCommitter { staged: Vec::new(), failure: failing, location };
+        let committer =
+            RaftCommitter { staged: Vec::new(), given_up: None, failure: failing, location };
         let log = Some(recovered.start(committer)?);
         Ok(Self::new(Open { disk, log }, groups, failure))
     }
@@ -350,6 +351,8 @@ impl RaftWork {
 struct RaftCommitter {
     /// Those who wait for what was staged.
     staged: Vec<Done>,
+    /// Why a batch was given up, once one was. What comes later would not fit what is on disk.
+    given_up: Option<LogError>,
     failure: Failure,
     location: String,
 }
@@ -368,6 +371,9 @@ impl Committer for RaftCommitter {
     type Work = RaftWork;
 
     fn stage(&mut self, work: RaftWork, batch: &mut Batch) {
+        if let Some(error) = &self.given_up {
+            return work.finish(Err(error.clone()));
+        }
         let group = work.group.0;
         for record in &work.records {
             match record {
@@ -385,8 +391,9 @@ impl Committer for RaftCommitter {
 
     fn settle(&mut self, outcome: Result<(), &LogError>) {
         match outcome {
+            Ok(()) => {}
             // The log was closed while it waited for room.
-            Ok(()) | Err(LogError::Full { .. }) => {}
+            Err(error @ LogError::Full { .. }) => self.given_up = Some(error.clone()),
             Err(error) => self.failure.note(error),
         }
         for done in self.staged.drain(..) {

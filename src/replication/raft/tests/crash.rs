@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::log::Fault;
+use crate::replication::raft::storage::Record;
 
 /// What a log has.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -238,4 +239,27 @@ fn what_finds_the_disk_full_is_acknowledged_once_there_is_room() {
         let mut log = GroupLog::new(GROUP, &open(&disk).unwrap());
         assert_eq!(entries(&mut log).await.len(), 2);
     });
+}
+
+#[test]
+fn what_comes_after_a_batch_that_was_given_up_is_not_written_either() {
+    let disk = MemoryDisk::new();
+    let storage = open(&disk).unwrap();
+    disk.set_capacity(Some(0));
+    let (told, outcomes) = std::sync::mpsc::channel();
+    for (index, len) in [(0, 1 << 20), (1, 10)] {
+        let told = told.clone();
+        let records = vec![Record::Append { index, payload: vec![1; len] }];
+        storage.write_then(GROUP, records, move |outcome| told.send(outcome).unwrap());
+        // The first waits for room before the second comes.
+        while storage.has_room(1) {
+            std::thread::yield_now();
+        }
+    }
+    storage.close();
+    for _ in 0..2 {
+        assert!(matches!(outcomes.recv().unwrap(), Err(LogError::Full { .. })));
+    }
+    disk.set_capacity(None);
+    assert!(open(&disk).is_ok());
 }
