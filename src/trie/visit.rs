@@ -4,6 +4,8 @@ use super::Trie;
 use super::node::RootKind;
 use super::page::{KEY_JOINED, Parts, Suffixes};
 use std::convert::Infallible;
+use std::iter::Enumerate;
+use std::slice;
 
 impl<V> Trie<V> {
     /// Calls `f` with each entry, in key order. Takes **O(n)** for `n` bytes of keys, and is the
@@ -80,6 +82,27 @@ impl<V> Trie<V> {
             RootKind::Page(page) => (page.suffixes(), page.values()),
             RootKind::Tree(_) => return None,
         };
-        Some(suffixes.in_parts().zip(values))
+        Some(InParts { suffixes, values: values.iter().enumerate(), start: 0 })
+    }
+}
+
+/// The entries of a page, with their keys in parts.
+struct InParts<'a, V> {
+    suffixes: Suffixes<'a>,
+    values: Enumerate<slice::Iter<'a, V>>,
+    /// Where the tail of the next key begins.
+    start: usize,
+}
+
+impl<'a, V> Iterator for InParts<'a, V> {
+    type Item = (Parts<'a>, &'a V);
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "each step of printing is little more than this")]
+    fn next(&mut self) -> Option<Self::Item> {
+        let (index, value) = self.values.next()?;
+        let (key, start) = self.suffixes.in_parts(index, self.start);
+        self.start = start;
+        Some((key, value))
     }
 }

@@ -82,6 +82,8 @@ impl fmt::Display for Value {
 }
 
 /// What was written, as text: all of it is UTF-8, but for field names that are not.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "one call less for each text")]
 fn text(mut out: Vec<u8>) -> String {
     let len = out.len();
     // The check takes whole blocks of ASCII at once, but the bytes of the last one one by one.
@@ -137,16 +139,24 @@ fn write_map<const IS_JSON: bool>(out: &mut Vec<u8>, fields: &Map, depth_left: u
     };
     out.push(b'{');
     let start = out.len();
-    if let Some(fields) = fields.in_parts() {
-        for (name, field) in fields {
-            write_field::<IS_JSON>(out, start, name, field, depth_left);
+    match fields.in_parts() {
+        Some(fields) => {
+            for (name, field) in fields {
+                write_field::<IS_JSON>(out, start, name, field, depth_left);
+            }
         }
-    } else {
-        fields.for_each(|name, field| {
-            write_field::<IS_JSON>(out, start, Parts::new(name), field, depth_left);
-        });
+        None => write_fields::<IS_JSON>(out, fields, depth_left),
     }
     out.push(b'}');
+}
+
+/// Writes the fields of a map that has more than a page of them.
+#[cold]
+fn write_fields<const IS_JSON: bool>(out: &mut Vec<u8>, fields: &Map, depth_left: usize) {
+    let start = out.len();
+    fields.for_each(|name, field| {
+        write_field::<IS_JSON>(out, start, Parts::new(name), field, depth_left);
+    });
 }
 
 /// Writes a field of the map whose bracket ends at `start`.
@@ -216,7 +226,6 @@ fn write_string(out: &mut Vec<u8>, text: &[u8]) {
 }
 
 /// Writes what stands between the quotes of a string.
-#[inline]
 fn write_characters(out: &mut Vec<u8>, text: &[u8]) {
     let is_written = match text.len() {
         1..4 => write_few(out, text),

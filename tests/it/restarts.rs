@@ -355,15 +355,17 @@ async fn a_full_server_among_others_costs_no_write_that_another_one_leads() {
         let large = value!({ "filling": filling.as_str() });
         match broker.put(&format!("large{}", n % 64), large).await {
             Ok(_) => put += 1,
-            Err(BrokerError::Refused { source: Refusal::DiskFull, .. }) => {}
             // On a slow machine, the shards that it leads find another leader late.
-            Err(BrokerError::NoLeader { .. }) => {}
+            Err(
+                BrokerError::Refused { source: Refusal::DiskFull, .. }
+                | BrokerError::NoLeader { .. },
+            ) => {}
             Err(error) => assert!(error.is_ambiguous(), "{error}"),
         }
         if put > 200 {
             break;
         }
-        assert!(started.elapsed() < Duration::from_secs(120), "{put} were put");
+        assert!(started.elapsed() < Duration::from_mins(2), "{put} were put");
     }
     machine.disk.set_capacity(None);
     assert_all(&broker, 0..20).await;

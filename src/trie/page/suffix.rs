@@ -299,16 +299,15 @@ impl<'a> Suffixes<'a> {
         }
     }
 
-    /// All suffixes, in order.
-    #[inline]
-    pub(in crate::trie) fn in_parts(self) -> impl Iterator<Item = Parts<'a>> {
-        let mut start = 0;
-        self.ends.iter().zip(self.heads).enumerate().map(move |(index, (&end, &head))| {
-            let (kind, stop) = (kind(end), offset(end));
-            let tail = if kind == IN_BOX { self.tail(index) } else { &self.tails[start..stop] };
-            start = stop;
-            Parts { head: bytes_of(head), head_len: usize::from(kind.min(INLINE)), tail }
-        })
+    /// The suffix, whose tail begins at `start`, in parts, and where the next one's tail begins.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "each step of printing is little more than this")]
+    pub(in crate::trie) fn in_parts(self, index: usize, start: usize) -> (Parts<'a>, usize) {
+        let end = self.ends[index];
+        let (kind, stop) = (kind(end), offset(end));
+        let tail = if kind == IN_BOX { self.tail(index) } else { &self.tails[start..stop] };
+        let head_len = usize::from(kind.min(INLINE));
+        (Parts { head: bytes_of(self.heads[index]), head_len, tail }, stop)
     }
 
     /// Appends the suffix, whose tail begins at `start`, to `key`, and returns where the next one's
