@@ -49,7 +49,7 @@ pub use diff::Change;
 pub use edit::{EditError, EditErrorKind};
 pub use list::{List, ListIntoIter};
 pub use path::{Path, Step};
-pub(crate) use print::write_quoted;
+pub(crate) use print::quoted;
 pub use serde::{from_value, to_value};
 pub use string::Str;
 

@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::{CommandError, Store, StoreError};
 use crate::parser::{Command, Condition, LineError, Lines};
 use crate::trie::Trie;
-use crate::value::{Value, write_quoted};
+use crate::value::{Value, quoted};
 
 /// How many lines are stored together, by one sync, and how many bytes of them.
 const LINES_A_BATCH: usize = 512;
@@ -112,9 +112,9 @@ impl Store {
         documents.records.try_for_each(|key, record| {
             lines.extend_from_slice(b"{\"key\":");
             // Keys come in as `str` only.
-            write_quoted(&mut lines, &String::from_utf8_lossy(key));
+            lines.extend_from_slice(quoted(&String::from_utf8_lossy(key)).as_bytes());
             lines.extend_from_slice(b",\"value\":");
-            record.value.write_json(&mut lines);
+            lines.extend_from_slice(record.value.checked_to_json().as_bytes());
             lines.extend_from_slice(b"}\n");
             if lines.len() >= BYTES_A_WRITE {
                 out.write_all(&lines)?;

@@ -2,6 +2,7 @@
 //! reads both back; `docs/grammar.md` states them.
 
 use std::fmt;
+use std::mem;
 
 use super::plain::{is_plain, plain_len};
 use super::{DEPTH_MAX, Map, Value, ValueError};
@@ -13,6 +14,9 @@ const JSON: bool = true;
 
 /// Room for the text of most values.
 const TEXT_BYTES: usize = 128;
+
+/// Strings from this length on are not checked to be text.
+const LONG: usize = 512;
 
 impl Value {
     /// Returns the native text: `{"name": "Mary"; "tags": [1; 2]}`. Takes **O(n)** for `n` bytes of
@@ -35,9 +39,9 @@ impl Value {
     /// assert_eq!(person.to_text(), r#"{"name": "Mary"; "ratio": 1.0}"#);
     /// ```
     pub fn to_text(&self) -> String {
-        let mut out = Vec::with_capacity(TEXT_BYTES);
+        let mut out = Out::new();
         write_value::<NATIVE>(&mut out, self, DEPTH_MAX);
-        text(out)
+        out.into_text()
     }
 
     /// Returns the text in JSON, without white space: `{"name":"Mary","tags":[1,2]}`. Takes **O(n)**
@@ -58,20 +62,15 @@ impl Value {
     /// ```
     pub fn to_json(&self) -> Result<String, ValueError> {
         self.check()?;
-        let mut out = Vec::with_capacity(TEXT_BYTES);
-        self.write_json(&mut out);
-        Ok(text(out))
+        Ok(self.checked_to_json())
     }
 
-    /// Appends the text in JSON of a value that passes [`Value::check`].
-    pub(crate) fn write_json(&self, out: &mut Vec<u8>) {
-        write_value::<JSON>(out, self, DEPTH_MAX);
+    /// As [`Value::to_json`], for a value that passes [`Value::check`].
+    pub(crate) fn checked_to_json(&self) -> String {
+        let mut out = Out::new();
+        write_value::<JSON>(&mut out, self, DEPTH_MAX);
+        out.into_text()
     }
-}
-
-/// Appends a string as native text and JSON have it, in double quotes.
-pub(crate) fn write_quoted(out: &mut Vec<u8>, string: &str) {
-    write_string(out, string.as_bytes());
 }
 
 /// Writes the native text, as [`Value::to_text`] gives it.
@@ -81,15 +80,48 @@ impl fmt::Display for Value {
     }
 }
 
-/// What was written, as text: all of it is UTF-8, but for field names that are not.
+/// What was written: text, and behind it bytes that have to be checked to be text. They are, but for
+/// field names that are not UTF-8.
+struct Out {
+    text: String,
+    bytes: Vec<u8>,
+}
+
+impl Out {
+    fn new() -> Self {
+        Out { text: String::new(), bytes: Vec::with_capacity(TEXT_BYTES) }
+    }
+
+    /// All that was written.
+    #[inline]
+    fn into_text(self) -> String {
+        if self.text.is_empty() { checked(self.bytes) } else { self.text + &checked(self.bytes) }
+    }
+
+    /// Appends the characters of a long string, which is known to be text.
+    fn push_long(&mut self, string: &str) {
+        self.text += &checked(mem::take(&mut self.bytes));
+        self.text.reserve(string.len());
+        let mut rest = string;
+        loop {
+            let (run, special) = rest.split_at(plain_len(rest.as_bytes()));
+            self.text += run;
+            let Some(byte) = special.bytes().next() else { return };
+            self.text.extend(escape(byte).map(char::from));
+            (_, rest) = special.split_at(1);
+        }
+    }
+}
+
+/// Bytes as text, with replacement characters for what is none.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "one call less for each text")]
-fn text(mut out: Vec<u8>) -> String {
-    let len = out.len();
+fn checked(mut bytes: Vec<u8>) -> String {
+    let len = bytes.len();
     // The check takes whole blocks of ASCII at once, but the bytes of the last one one by one.
     let padding = len.next_multiple_of(2 * size_of::<usize>()) - len;
-    out.resize(len + padding, b' ');
-    let mut text = String::from_utf8(out)
+    bytes.resize(len + padding, b' ');
+    let mut text = String::from_utf8(bytes)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
     text.truncate(text.len() - padding);
     text
@@ -105,40 +137,40 @@ fn filled(head: [u8; 4], len: usize) -> [u8; 4] {
 
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "one call less for each scalar")]
-fn write_value<const IS_JSON: bool>(out: &mut Vec<u8>, value: &Value, depth_left: usize) {
+fn write_value<const IS_JSON: bool>(out: &mut Out, value: &Value, depth_left: usize) {
     match value {
-        Value::Null => out.extend_from_slice(b"null"),
-        Value::Bool(true) => out.extend_from_slice(b"true"),
-        Value::Bool(false) => out.extend_from_slice(b"false"),
+        Value::Null => out.bytes.extend_from_slice(b"null"),
+        Value::Bool(true) => out.bytes.extend_from_slice(b"true"),
+        Value::Bool(false) => out.bytes.extend_from_slice(b"false"),
         Value::Int(number) => write_integer(out, *number),
         Value::UInt(number) => write_integer(out, *number),
         Value::Float(number) => write_float(out, *number),
-        Value::Str(text) => write_string(out, text.as_bytes()),
+        Value::Str(text) => write_string(out, text),
         Value::List(items) => write_list::<IS_JSON>(out, items, depth_left),
         Value::Map(fields) => write_map::<IS_JSON>(out, fields, depth_left),
     }
 }
 
-fn write_list<const IS_JSON: bool>(out: &mut Vec<u8>, items: &[Value], depth_left: usize) {
+fn write_list<const IS_JSON: bool>(out: &mut Out, items: &[Value], depth_left: usize) {
     let Some(depth_left) = depth_left.checked_sub(1) else {
-        return out.extend_from_slice(b"[...]");
+        return out.bytes.extend_from_slice(b"[...]");
     };
-    out.push(b'[');
+    out.bytes.push(b'[');
     for (index, item) in items.iter().enumerate() {
         if index > 0 {
-            out.extend_from_slice(if IS_JSON { b"," } else { b"; " });
+            out.bytes.extend_from_slice(if IS_JSON { b"," } else { b"; " });
         }
         write_value::<IS_JSON>(out, item, depth_left);
     }
-    out.push(b']');
+    out.bytes.push(b']');
 }
 
-fn write_map<const IS_JSON: bool>(out: &mut Vec<u8>, fields: &Map, depth_left: usize) {
+fn write_map<const IS_JSON: bool>(out: &mut Out, fields: &Map, depth_left: usize) {
     let Some(depth_left) = depth_left.checked_sub(1) else {
-        return out.extend_from_slice(b"{...}");
+        return out.bytes.extend_from_slice(b"{...}");
     };
-    out.push(b'{');
-    let start = out.len();
+    out.bytes.push(b'{');
+    let start = out.bytes.len();
     match fields.in_parts() {
         Some(fields) => {
             for (name, field) in fields {
@@ -147,13 +179,13 @@ fn write_map<const IS_JSON: bool>(out: &mut Vec<u8>, fields: &Map, depth_left: u
         }
         None => write_fields::<IS_JSON>(out, fields, depth_left),
     }
-    out.push(b'}');
+    out.bytes.push(b'}');
 }
 
 /// Writes the fields of a map that has more than a page of them.
 #[cold]
-fn write_fields<const IS_JSON: bool>(out: &mut Vec<u8>, fields: &Map, depth_left: usize) {
-    let start = out.len();
+fn write_fields<const IS_JSON: bool>(out: &mut Out, fields: &Map, depth_left: usize) {
+    let start = out.bytes.len();
     fields.for_each(|name, field| {
         write_field::<IS_JSON>(out, start, Parts::new(name), field, depth_left);
     });
@@ -163,23 +195,23 @@ fn write_fields<const IS_JSON: bool>(out: &mut Vec<u8>, fields: &Map, depth_left
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "one call less for each field")]
 fn write_field<const IS_JSON: bool>(
-    out: &mut Vec<u8>,
+    out: &mut Out,
     start: usize,
     Parts { head, head_len, tail }: Parts<'_>,
     field: &Value,
     depth_left: usize,
 ) {
-    if out.len() > start {
-        out.extend_from_slice(if IS_JSON { b"," } else { b"; " });
+    if out.bytes.len() > start {
+        out.bytes.extend_from_slice(if IS_JSON { b"," } else { b"; " });
     }
     // The quote and the head go in one piece, of which a part is cut off again.
-    let end = out.len() + 1 + head_len;
+    let end = out.bytes.len() + 1 + head_len;
     let [a, b, c, d] = head;
-    out.extend_from_slice(&[b'"', a, b, c, d]);
+    out.bytes.extend_from_slice(&[b'"', a, b, c, d]);
     if is_plain(&filled(head, head_len)) {
-        out.truncate(end);
+        out.bytes.truncate(end);
     } else {
-        out.truncate(end - head_len);
+        out.bytes.truncate(end - head_len);
         write_characters(out, &head[..head_len]);
     }
     // Most names are short: no call for up to three bytes.
@@ -187,27 +219,26 @@ fn write_field<const IS_JSON: bool>(
         write_characters(out, tail);
     }
     if let Value::Str(text) = field {
-        out.extend_from_slice(if IS_JSON { b"\":\"" } else { b"\": \"" });
-        write_characters(out, text.as_bytes());
-        out.push(b'"');
+        out.bytes.extend_from_slice(if IS_JSON { b"\":\"" } else { b"\": \"" });
+        write_rest(out, text);
     } else {
-        out.extend_from_slice(if IS_JSON { b"\":" } else { b"\": " });
+        out.bytes.extend_from_slice(if IS_JSON { b"\":" } else { b"\": " });
         write_value::<IS_JSON>(out, field, depth_left);
     }
 }
 
-fn write_integer(out: &mut Vec<u8>, number: impl itoa::Integer) {
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+fn write_integer(out: &mut Out, number: impl itoa::Integer) {
+    out.bytes.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// Writes the shortest digits that read back, with an exponent below 1e-4 and from 1e16 on.
-fn write_float(out: &mut Vec<u8>, number: f64) {
+fn write_float(out: &mut Out, number: f64) {
     let plain = 1e-4..1e16;
     if plain.contains(&number.abs()) {
-        return out.extend_from_slice(zmij::Buffer::new().format_finite(number).as_bytes());
+        return out.bytes.extend_from_slice(zmij::Buffer::new().format_finite(number).as_bytes());
     }
     if number == 0.0 || !number.is_finite() {
-        return out.extend_from_slice(format!("{number:?}").as_bytes());
+        return out.bytes.extend_from_slice(format!("{number:?}").as_bytes());
     }
     let text = format!("{number:e}");
     let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
@@ -215,18 +246,28 @@ fn write_float(out: &mut Vec<u8>, number: f64) {
         Some(exponent) => format!("{digits}e-{exponent:0>2}"),
         None => format!("{digits}e+{exponent:0>2}"),
     };
-    out.extend_from_slice(text.as_bytes());
+    out.bytes.extend_from_slice(text.as_bytes());
 }
 
 /// Writes a string in double quotes.
-fn write_string(out: &mut Vec<u8>, text: &[u8]) {
-    out.push(b'"');
-    write_characters(out, text);
-    out.push(b'"');
+fn write_string(out: &mut Out, string: &str) {
+    out.bytes.push(b'"');
+    write_rest(out, string);
+}
+
+/// Writes what stands behind the first quote of a string.
+#[inline]
+fn write_rest(out: &mut Out, string: &str) {
+    if string.len() < LONG {
+        write_characters(out, string.as_bytes());
+    } else {
+        out.push_long(string);
+    }
+    out.bytes.push(b'"');
 }
 
 /// Writes what stands between the quotes of a string.
-fn write_characters(out: &mut Vec<u8>, text: &[u8]) {
+fn write_characters(out: &mut Out, text: &[u8]) {
     let is_written = match text.len() {
         1..4 => write_few(out, text),
         4..8 => write_ends::<4>(out, text),
@@ -241,48 +282,53 @@ fn write_characters(out: &mut Vec<u8>, text: &[u8]) {
 
 /// Writes one to three bytes, as [`write_ends`] writes more.
 #[inline]
-fn write_few(out: &mut Vec<u8>, text: &[u8]) -> bool {
+fn write_few(out: &mut Out, text: &[u8]) -> bool {
     let len = text.len();
     let bytes = [text[0], text[len / 2], text[len - 1], b' '];
     if !is_plain(&bytes) {
         return false;
     }
-    let end = out.len() + len;
-    out.extend_from_slice(&bytes);
-    out.truncate(end);
+    let end = out.bytes.len() + len;
+    out.bytes.extend_from_slice(&bytes);
+    out.bytes.truncate(end);
     true
 }
 
 /// Writes from `N` to `2 * N` bytes as the first and the last `N`, which overlap, without a call for so
 /// little. Says whether it could: nothing is written if a byte needs an escape.
 #[inline]
-fn write_ends<const N: usize>(out: &mut Vec<u8>, text: &[u8]) -> bool {
+fn write_ends<const N: usize>(out: &mut Out, text: &[u8]) -> bool {
     let (Some(first), Some(last)) = (text.first_chunk::<N>(), text.last_chunk::<N>()) else {
         return false;
     };
     if !is_plain(first) || !is_plain(last) {
         return false;
     }
-    let end = out.len() + text.len();
-    out.extend_from_slice(first);
-    out.truncate(end - N);
-    out.extend_from_slice(last);
+    let end = out.bytes.len() + text.len();
+    out.bytes.extend_from_slice(first);
+    out.bytes.truncate(end - N);
+    out.bytes.extend_from_slice(last);
     true
 }
 
 /// Writes what stands between the quotes of a string, runs without escapes in one piece each.
-fn write_runs(out: &mut Vec<u8>, text: &[u8]) {
+fn write_runs(out: &mut Out, text: &[u8]) {
     let mut rest = text;
     loop {
         let (run, special) = rest.split_at(plain_len(rest));
-        out.extend_from_slice(run);
+        out.bytes.extend_from_slice(run);
         let Some((byte, after)) = special.split_first() else { break };
         write_escape(out, *byte);
         rest = after;
     }
 }
 
-fn write_escape(out: &mut Vec<u8>, byte: u8) {
+fn write_escape(out: &mut Out, byte: u8) {
+    out.bytes.extend(escape(byte));
+}
+
+/// The escape of a byte that does not stand for itself.
+fn escape(byte: u8) -> impl Iterator<Item = u8> {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let short = match byte {
         b'"' | b'\\' => byte,
@@ -291,24 +337,16 @@ fn write_escape(out: &mut Vec<u8>, byte: u8) {
         b'\t' => b't',
         0x08 => b'b',
         0x0C => b'f',
-        _ => {
-            let digit = |bits: u8| HEX[usize::from(bits & 0xF)];
-            return out.extend_from_slice(&[
-                b'\\',
-                b'u',
-                b'0',
-                b'0',
-                digit(byte >> 4),
-                digit(byte),
-            ]);
-        }
+        _ => b'u',
     };
-    out.extend_from_slice(&[b'\\', short]);
+    let digit = |bits: u8| HEX[usize::from(bits & 0xF)];
+    let escape = [b'\\', short, b'0', b'0', digit(byte >> 4), digit(byte)];
+    escape.into_iter().take(if short == b'u' { 6 } else { 2 })
 }
 
 /// The text of a string, in double quotes.
-pub(super) fn quoted(string: &str) -> String {
-    let mut out = Vec::with_capacity(string.len() + 2);
-    write_quoted(&mut out, string);
-    text(out)
+pub(crate) fn quoted(string: &str) -> String {
+    let mut out = Out::new();
+    write_string(&mut out, string);
+    out.into_text()
 }

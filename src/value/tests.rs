@@ -199,6 +199,22 @@ fn strings_print_as_typed_but_for_the_characters_that_need_escapes() {
 }
 
 #[test]
+fn strings_of_all_lengths_print_with_their_escapes() {
+    for length in (0..70).chain(500..530) {
+        for special in ["\"", "\\", "\n", "\u{1}", "π"] {
+            for place in [0, length / 2, length] {
+                let before = "x".repeat(place);
+                let string = format!("{before}{special}{}", "y".repeat(length - place));
+                let value = value!({ "a": [(string.as_str()), 1], (string.as_str()): null });
+                let json = serde_json::to_string(&value).unwrap();
+                assert_eq!(value.to_json().unwrap(), json);
+                assert_eq!(value.to_text().parse(), Ok(value));
+            }
+        }
+    }
+}
+
+#[test]
 fn containers_print_with_separators_between_children_only() {
     assert_eq!(value!([[], [1], {}, 2, [[3, 4]]]).to_string(), "[[]; [1]; {}; 2; [[3; 4]]]");
     let map = value!({ "b": {}, "a": [{ "": 0 }], "ab": u64::MAX });
