@@ -192,3 +192,24 @@ fn partial_writes_are_there_when_the_store_is_opened_again() {
     assert_eq!(store.snapshot(), expected);
     store.verify().unwrap();
 }
+
+#[test]
+fn partial_writes_are_encoded_as_ever() {
+    let path = Path::new("k").join("a").join(1);
+    let place = [1, b'k', 2, 0, 1, b'a', 1, 1];
+    let always = [0];
+    // A number of the command, the place, the value (Int 5 is 2 and its zigzag), the condition.
+    let commands = [
+        (Command::Set { path: path.clone(), value: value!(5), condition: Condition::Always }, 4),
+        (Command::Merge { path: path.clone(), patch: value!(5), condition: Condition::Always }, 5),
+    ];
+    for (command, number) in commands {
+        let expected = [&[number][..], &place, &[2, 10], &always].concat();
+        assert_eq!(postcard::to_stdvec(&command).unwrap(), expected);
+        assert_eq!(postcard::from_bytes::<Command>(&expected), Ok(command));
+    }
+    let remove = Command::Remove { path, condition: Condition::IfVersion(300) };
+    let expected = [&[6][..], &place, &[2, 0xAC, 2]].concat();
+    assert_eq!(postcard::to_stdvec(&remove).unwrap(), expected);
+    assert_eq!(postcard::from_bytes::<Command>(&expected), Ok(remove));
+}
