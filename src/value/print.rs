@@ -170,11 +170,12 @@ fn write_map<const IS_JSON: bool>(out: &mut Out, fields: &Map, depth_left: usize
         return out.bytes.extend_from_slice(b"{...}");
     };
     out.bytes.push(b'{');
-    let start = out.bytes.len();
     match fields.in_parts() {
         Some(fields) => {
+            let mut is_first = true;
             for (name, field) in fields {
-                write_field::<IS_JSON>(out, start, name, field, depth_left);
+                write_field::<IS_JSON>(out, is_first, name, field, depth_left);
+                is_first = false;
             }
         }
         None => write_fields::<IS_JSON>(out, fields, depth_left),
@@ -185,23 +186,24 @@ fn write_map<const IS_JSON: bool>(out: &mut Out, fields: &Map, depth_left: usize
 /// Writes the fields of a map that has more than a page of them.
 #[cold]
 fn write_fields<const IS_JSON: bool>(out: &mut Out, fields: &Map, depth_left: usize) {
-    let start = out.bytes.len();
+    let mut is_first = true;
     fields.for_each(|name, field| {
-        write_field::<IS_JSON>(out, start, Parts::new(name), field, depth_left);
+        write_field::<IS_JSON>(out, is_first, Parts::new(name), field, depth_left);
+        is_first = false;
     });
 }
 
-/// Writes a field of the map whose bracket ends at `start`.
+/// Writes a field, and what separates it from the one before.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "one call less for each field")]
 fn write_field<const IS_JSON: bool>(
     out: &mut Out,
-    start: usize,
+    is_first: bool,
     Parts { head, head_len, tail }: Parts<'_>,
     field: &Value,
     depth_left: usize,
 ) {
-    if out.bytes.len() > start {
+    if !is_first {
         out.bytes.extend_from_slice(if IS_JSON { b"," } else { b"; " });
     }
     // The quote and the head go in one piece, of which a part is cut off again.

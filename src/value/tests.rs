@@ -205,7 +205,12 @@ fn strings_of_all_lengths_print_with_their_escapes() {
             for place in [0, length / 2, length] {
                 let before = "x".repeat(place);
                 let string = format!("{before}{special}{}", "y".repeat(length - place));
-                let value = value!({ "a": [(string.as_str()), 1], (string.as_str()): null });
+                let value = value!({
+                    "a": [string.as_str(), 1, string.as_str()],
+                    "b": string.as_str(),
+                    "c": { "d": string.as_str(), "e": {} },
+                    (string.as_str()): null,
+                });
                 let json = serde_json::to_string(&value).unwrap();
                 assert_eq!(value.to_json().unwrap(), json);
                 assert_eq!(value.to_text().parse(), Ok(value));
