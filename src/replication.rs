@@ -47,7 +47,7 @@ mod shard;
 pub use crate::parser::{LINE_BYTES_MAX, LineError};
 pub use broker::{
     Broker, BrokerBuilder, BrokerError, COMMAND_BYTES_MAX, ConnectError, IdentifyError, LoadError,
-    LoadEvent, LoadMode, LoadReport, Stale, Unreached,
+    LoadEvent, LoadMode, LoadReport, MemberError, Stale, Unreached,
 };
 pub use cluster::{Cluster, ClusterBuilder, ClusterError};
 pub use message::{DecodeError, Refusal};
@@ -89,17 +89,26 @@ impl fmt::Display for ShardId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct ClientId(pub(crate) u64);
 
-/// A group of replicas: 0 holds the map, n + 1 holds shard n.
+/// A group of replicas: 0 holds the map, n + 1 holds shard n. A shard that was recovered without its
+/// majority is a group of a new generation, which nothing of the old one can disturb.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct GroupId(pub(crate) u32);
+
+/// The generation is in the high half of a group's number.
+const GENERATION_SHIFT: u32 = 16;
 
 impl GroupId {
     /// Group 0.
     pub const META: Self = Self(0);
 
+    /// The group of a shard in this generation.
+    pub(crate) fn of(shard: ShardId, generation: u16) -> Self {
+        Self(Self::from(shard).0 | u32::from(generation) << GENERATION_SHIFT)
+    }
+
     /// The shard that the group holds, `None` for group 0.
     pub fn shard(self) -> Option<ShardId> {
-        self.0.checked_sub(1).map(ShardId)
+        (self.0 & ((1 << GENERATION_SHIFT) - 1)).checked_sub(1).map(ShardId)
     }
 }
 

@@ -3,7 +3,8 @@
 //!
 //! Founding and finding the cluster is in [`connect`], the queues of the shards in [`lane`], the
 //! search for a leader in [`route`], partial writes in [`partial`], the indexing of files in [`load`],
-//! emptying in [`clear`].
+//! emptying in [`clear`],
+//! servers that come and go in [`members`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ mod clear;
 mod connect;
 mod lane;
 mod load;
+mod members;
 mod partial;
 mod route;
 mod typed;
@@ -33,6 +35,7 @@ mod typed;
 pub use connect::{BrokerBuilder, ConnectError, Unreached};
 use lane::Lane;
 pub use load::{LoadError, LoadEvent, LoadMode, LoadReport};
+pub use members::MemberError;
 pub use route::IdentifyError;
 use route::Routes;
 
@@ -187,6 +190,7 @@ struct Inner<T: Transport> {
     deadline: Duration,
     unreached: Vec<Unreached>,
     newcomers: Vec<String>,
+    left: Vec<String>,
     absent: Vec<String>,
 }
 
@@ -222,10 +226,15 @@ impl<T: Transport> Broker<T> {
         &self.inner.unreached
     }
 
-    /// The addresses of servers that were named and do not belong to the cluster, since it was
-    /// founded without them or they were started anew.
+    /// The addresses of servers that were named and did not belong to the cluster when the broker
+    /// connected: they join it.
     pub fn newcomers(&self) -> &[String] {
         &self.inner.newcomers
+    }
+
+    /// The addresses of servers that were named and have left the cluster.
+    pub fn left(&self) -> &[String] {
+        &self.inner.left
     }
 
     /// The addresses of servers that belong to the cluster and were not named, or did not answer

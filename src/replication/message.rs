@@ -17,7 +17,7 @@ use crate::store::{CommandError, Page, Record, Reply, ScanPage};
 use crate::value::{Path, Value};
 
 /// The version of every encoding of this module.
-const FORMAT_VERSION: u8 = 1;
+const FORMAT_VERSION: u8 = 2;
 
 /// Bytes that are not what they should be.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -185,6 +185,23 @@ pub(crate) enum Request {
         /// The encoded message.
         message: Bytes,
     },
+    /// Take over this map, and give up the replicas that it gives to others. Answered by
+    /// [`Response::Done`].
+    Settle {
+        /// The map.
+        map: ClusterMap,
+        /// The groups whose voters are known to be those of the map.
+        #[serde(deserialize_with = "bounded")]
+        confirmed: Vec<GroupId>,
+    },
+    /// Have this group, which the server leads, vote as the map wants it. Answered by
+    /// [`Response::Done`] or [`Response::UnderWay`].
+    Arrange {
+        /// The map.
+        map: ClusterMap,
+        /// The group.
+        group: GroupId,
+    },
 }
 
 /// What a read must have seen.
@@ -238,6 +255,19 @@ pub(crate) struct Identity {
     pub(crate) map: Option<ClusterMap>,
 }
 
+impl Identity {
+    /// Whether the server belongs to no founded cluster.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.map.is_none() && self.plan.as_ref().is_none_or(|plan| plan.epoch == 0)
+    }
+
+    /// The newest map of a founded cluster that the server knows.
+    pub(crate) fn newest_map(self) -> Option<ClusterMap> {
+        let plan = self.plan.filter(|plan| plan.epoch > 0);
+        plan.into_iter().chain(self.map).max_by_key(|map| map.epoch)
+    }
+}
+
 /// How far a replica has applied its log. Ordered: a later position is a newer state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Position {
@@ -276,6 +306,8 @@ pub(crate) enum Response {
     Unknown,
     /// The request cannot be carried out.
     Refused(Refusal),
+    /// Begun and not done: ask again.
+    UnderWay,
 }
 
 /// Why a request cannot be carried out.
@@ -306,6 +338,9 @@ pub enum Refusal {
     /// The server has no room on its disk. Reads go on; so do writes once there is room.
     #[error("the server's disk is full")]
     DiskFull,
+    /// The sender has an older map of the cluster than the server.
+    #[error("the server knows a newer state of the cluster")]
+    OutdatedMap,
 }
 
 /// What became of a batch of writes.

@@ -3,7 +3,7 @@
 //! It is a replicated state machine like a shard. Its leader carries out what the state asks for
 //! (see [`super::server`]), so that a broker may die at any time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Serialize};
@@ -25,8 +25,12 @@ pub(crate) struct ClusterMap {
     pub(crate) epoch: u64,
     /// Copies that were asked for.
     pub(crate) copies: usize,
-    /// Every server's address, as the broker that founded the cluster reaches it.
+    /// Whether a shard has as many voters as copies, also where that is an even number.
+    pub(crate) exact: bool,
+    /// Every server's address, as brokers reach it.
     pub(crate) servers: Addresses,
+    /// Those of the servers that are to hold nothing any more.
+    pub(crate) leaving: BTreeSet<ServerId>,
     /// The servers that hold group 0.
     #[serde(deserialize_with = "message::bounded")]
     pub(crate) meta_voters: Vec<ServerId>,
@@ -43,34 +47,88 @@ pub(crate) struct Placement {
     pub(crate) voters: Vec<ServerId>,
     /// Whether the shard's log has begun.
     pub(crate) ready: bool,
+    /// Grows when the shard is recovered without its majority.
+    pub(crate) generation: u16,
 }
 
 impl ClusterMap {
     /// The plan of a new cluster of these servers: shards and their places.
-    pub(crate) fn plan(cluster: ClusterId, copies: usize, servers: Addresses) -> Self {
-        let ids = servers.keys().copied().collect();
-        let voters = placement::voter_count(copies, servers.len());
-        let shards = (0..placement::shard_count(servers.len()))
-            .map(|shard| Placement {
-                voters: placement::place(ShardId(shard), &ids, voters),
-                ready: false,
-            })
-            .collect();
-        let meta_voters = placement::meta_voters(&ids);
-        Self { cluster, epoch: 0, copies, servers, meta_voters, shards }
+    pub(crate) fn plan(cluster: ClusterId, copies: usize, exact: bool, servers: Addresses) -> Self {
+        let no_voters = Placement { voters: Vec::new(), ready: true, generation: 0 };
+        let shards = vec![no_voters; placement::shard_count(servers.len()) as usize];
+        let (leaving, meta_voters) = (BTreeSet::new(), Vec::new());
+        let mut plan =
+            Self { cluster, epoch: 0, copies, exact, servers, leaving, meta_voters, shards };
+        plan.meta_voters = plan.wanted_for_meta();
+        for (placement, voters) in plan.wanted_for_shards().into_iter().enumerate() {
+            plan.shards[placement] = Placement { voters, ready: false, generation: 0 };
+        }
+        plan
     }
 
-    /// Whether it is what [`ClusterMap::plan`] makes of its servers, apart from what has become of
-    /// it since.
-    pub(crate) fn is_planned(&self) -> bool {
+    /// Whether it can be a map: what servers are told comes from outside.
+    pub(crate) fn is_valid(&self) -> bool {
         if self.servers.is_empty() || self.servers.len() > SERVERS_MAX {
             return false;
         }
-        let plan = Self::plan(self.cluster, self.copies, self.servers.clone());
-        let voters = |map: &Self| -> Vec<_> {
-            map.shards.iter().map(|shard| shard.voters.clone()).collect()
+        if self.epoch == 0 {
+            let (copies, exact) = (self.copies, self.exact);
+            return *self == Self::plan(self.cluster, copies, exact, self.servers.clone());
+        }
+        let shards = 1..=placement::shard_count(usize::MAX) as usize;
+        let voters = |voters: &[ServerId]| {
+            let distinct: BTreeSet<_> = voters.iter().collect();
+            let known = voters.iter().all(|voter| self.servers.contains_key(voter));
+            !voters.is_empty() && distinct.len() == voters.len() && known
         };
-        plan.meta_voters == self.meta_voters && voters(&plan) == voters(self)
+        shards.contains(&self.shards.len())
+            && self.leaving.iter().all(|server| self.servers.contains_key(server))
+            && self.groups().all(|group| voters(self.voters(group)))
+    }
+
+    /// The servers that hold something, or may.
+    pub(crate) fn active(&self) -> BTreeSet<ServerId> {
+        self.servers.keys().filter(|server| !self.leaving.contains(server)).copied().collect()
+    }
+
+    /// Whether another server is at the address of this one, which is leaving.
+    pub(crate) fn is_superseded(&self, server: ServerId) -> bool {
+        let same = |(other, at): (&ServerId, &String)| {
+            *other != server && self.servers.get(&server) == Some(at)
+        };
+        self.leaving.contains(&server) && self.servers.iter().any(same)
+    }
+
+    /// The servers that should hold each group, the one that should lead first.
+    pub(crate) fn wanted(&self) -> BTreeMap<GroupId, Vec<ServerId>> {
+        let shards = (0..).map(ShardId).zip(self.wanted_for_shards());
+        let shards = shards.map(|(shard, voters)| (self.group(shard), voters));
+        [(GroupId::META, self.wanted_for_meta())].into_iter().chain(shards).collect()
+    }
+
+    fn wanted_for_meta(&self) -> Vec<ServerId> {
+        placement::meta_voters(&self.active(), &self.meta_voters)
+    }
+
+    /// By shard. One that has not begun stays where it was to begin.
+    fn wanted_for_shards(&self) -> Vec<Vec<ServerId>> {
+        let active = self.active();
+        let count = placement::voter_count(self.copies, self.exact, active.len());
+        let placements = (0..).map(ShardId).zip(&self.shards);
+        let mut wanted: Vec<Vec<ServerId>> = placements
+            .map(|(shard, placement)| match placement.ready {
+                true => placement::place(shard, &active, count),
+                false => placement.voters.clone(),
+            })
+            .collect();
+        placement::spread_leaders(&mut wanted);
+        wanted
+    }
+
+    /// The groups whose voters, or whose first voter, are to become others.
+    pub(crate) fn moves(&self) -> BTreeMap<GroupId, Vec<ServerId>> {
+        let moves = self.wanted().into_iter();
+        moves.filter(|(group, wanted)| self.voters(*group) != wanted).collect()
     }
 
     /// The voters of a group, empty for a group that there is not.
@@ -86,20 +144,104 @@ impl ClusterMap {
         self.shards.get(shard.0 as usize)
     }
 
+    /// The group that holds a shard.
+    pub(crate) fn group(&self, shard: ShardId) -> GroupId {
+        GroupId::of(shard, self.placement(shard).map_or(0, |placement| placement.generation))
+    }
+
     /// The shard of a key.
     pub(crate) fn shard_of(&self, key: &str) -> ShardId {
         // A map from outside may have no shards; its numbers then lead nowhere.
         placement::shard_of(key, u32::try_from(self.shards.len()).unwrap_or(u32::MAX).max(1))
     }
 
-    /// Group 0 and all shards.
+    /// Group 0 and the groups of all shards.
     pub(crate) fn groups(&self) -> impl Iterator<Item = GroupId> {
-        (0..=u32::try_from(self.shards.len()).unwrap_or(u32::MAX)).map(GroupId)
+        let shards = (0..u32::try_from(self.shards.len()).unwrap_or(u32::MAX)).map(ShardId);
+        [GroupId::META].into_iter().chain(shards.map(|shard| self.group(shard)))
     }
 
     /// The number of servers without which a group of these voters has no majority.
     pub(crate) fn majority(voters: &[ServerId]) -> usize {
         voters.len() / 2 + 1
+    }
+
+    fn holds_nothing(&self, server: ServerId) -> bool {
+        self.groups().all(|group| !self.voters(group).contains(&server))
+    }
+
+    /// Adds a server in the place of whoever has its address, or changes the address of one that is
+    /// there; false if there are too many.
+    fn join(&mut self, server: ServerId, address: String) -> bool {
+        if let Some(known) = self.servers.get_mut(&server) {
+            if *known != address || self.leaving.contains(&server) {
+                *known = address;
+                self.leaving.remove(&server);
+                self.epoch += 1;
+            }
+            return true;
+        }
+        if self.servers.len() >= SERVERS_MAX {
+            return false;
+        }
+        let replaced = self.servers.iter().filter(|(_, at)| **at == address).map(|(id, _)| *id);
+        self.leaving.extend(replaced);
+        self.servers.insert(server, address);
+        self.epoch += 1;
+        true
+    }
+
+    /// Has a server give up what it holds; gives how many stay if that is too few.
+    fn leave(&mut self, server: ServerId) -> Result<(), usize> {
+        let mut active = self.active();
+        if active.remove(&server) {
+            if active.len() < self.copies {
+                return Err(active.len());
+            }
+            self.leaving.insert(server);
+            self.epoch += 1;
+        }
+        Ok(())
+    }
+
+    /// Notes who holds a group.
+    fn moved(&mut self, group: GroupId, voters: Vec<ServerId>) {
+        let known = voters.iter().all(|voter| self.servers.contains_key(voter));
+        if voters.is_empty() || !known || self.voters(group) == voters {
+            return;
+        }
+        match group.shard() {
+            None => self.meta_voters = voters,
+            Some(shard) => {
+                let held_by = self.group(shard) == group;
+                match self.shards.get_mut(shard.0 as usize).filter(|_| held_by) {
+                    Some(placement) => placement.voters = voters,
+                    None => return,
+                }
+            }
+        }
+        self.epoch += 1;
+    }
+
+    /// Forgets a server that has left and holds nothing.
+    fn forget(&mut self, server: ServerId) {
+        if self.leaving.contains(&server) && self.holds_nothing(server) {
+            self.leaving.remove(&server);
+            self.servers.remove(&server);
+            self.epoch += 1;
+        }
+    }
+
+    /// Has one server alone hold a shard, in a new generation of its group.
+    fn recover(&mut self, group: GroupId, survivor: ServerId) {
+        let Some(shard) = group.shard().filter(|shard| self.group(*shard) == group) else { return };
+        if let Some(placement) = self.shards.get_mut(shard.0 as usize)
+            && placement.voters.contains(&survivor)
+            && let Some(next) = placement.generation.checked_add(1)
+        {
+            *placement = Placement { voters: vec![survivor], ready: true, generation: next };
+            self.epoch += 1;
+        }
     }
 }
 
@@ -145,6 +287,33 @@ pub(crate) enum MetaCommand {
     },
     /// No file was ever loaded.
     ForgetLoads,
+    /// The server belongs to the cluster, in the place of another one that had its address; one that
+    /// belongs to it already has moved to this address, and stays.
+    Join {
+        /// The server.
+        server: ServerId,
+        /// Where it is.
+        address: String,
+    },
+    /// The server is to hold nothing any more.
+    Leave(ServerId),
+    /// The group has these voters now.
+    Moved {
+        /// The group.
+        group: GroupId,
+        /// Its voters, the one that should lead first.
+        #[serde(deserialize_with = "message::bounded")]
+        voters: Vec<ServerId>,
+    },
+    /// The server has left.
+    Forget(ServerId),
+    /// A shard goes on with what one server has of it: the next generation of this group.
+    Recover {
+        /// The group that lost its majority.
+        group: GroupId,
+        /// The server.
+        survivor: ServerId,
+    },
 }
 
 /// The answer to a [`MetaCommand`].
@@ -156,6 +325,10 @@ pub(crate) enum MetaReply {
     Load(Load),
     /// The command could not be decoded; nothing was changed.
     Malformed,
+    /// To [`MetaCommand::Join`]: there are too many servers.
+    TooManyServers,
+    /// To [`MetaCommand::Leave`]: so many servers would be left, fewer than there are copies.
+    TooFewServers(usize),
 }
 
 /// The state of group 0.
@@ -202,6 +375,26 @@ impl Meta {
                 self.loads.clear();
                 MetaReply::Done
             }
+            MetaCommand::Join { server, address } => {
+                let joined = self.map.as_mut().is_none_or(|map| map.join(server, address));
+                if joined { MetaReply::Done } else { MetaReply::TooManyServers }
+            }
+            MetaCommand::Leave(server) => {
+                let left = self.map.as_mut().map_or(Ok(()), |map| map.leave(server));
+                left.map_or_else(MetaReply::TooFewServers, |()| MetaReply::Done)
+            }
+            MetaCommand::Moved { group, voters } => {
+                self.map.iter_mut().for_each(|map| map.moved(group, voters.clone()));
+                MetaReply::Done
+            }
+            MetaCommand::Forget(server) => {
+                self.map.iter_mut().for_each(|map| map.forget(server));
+                MetaReply::Done
+            }
+            MetaCommand::Recover { group, survivor } => {
+                self.map.iter_mut().for_each(|map| map.recover(group, survivor));
+                MetaReply::Done
+            }
         }
     }
 }
@@ -240,7 +433,7 @@ mod tests {
 
     fn plan(n: u64) -> ClusterMap {
         let servers = (1..=n).map(|id| (ServerId(id), format!("server{id}"))).collect();
-        ClusterMap::plan(ClusterId(1), 2, servers)
+        ClusterMap::plan(ClusterId(1), 2, false, servers)
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! the best scores win. So a server that comes or goes moves only its own share.
 
 use siphasher::sip::SipHasher13;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hasher;
 
 use crate::replication::{ServerId, ShardId};
@@ -46,9 +46,24 @@ pub(crate) fn shard_count(servers: usize) -> u32 {
 /// The number of voters that a shard gets for `copies` copies on `servers` servers: rounded up to
 /// an odd number where there are enough servers, since an even group survives no more losses than
 /// the odd one below it.
-pub(crate) fn voter_count(copies: usize, servers: usize) -> usize {
+/// With `exact`, they are as many as the copies.
+pub(crate) fn voter_count(copies: usize, exact: bool, servers: usize) -> usize {
     let odd = copies | 1;
-    if odd <= servers { odd } else { copies.min(servers) }
+    if odd <= servers && !exact { odd } else { copies.min(servers) }
+}
+
+/// Puts a voter of each shard first, the one that should lead it, so that each server leads about as
+/// many shards as the others; the best score wins where that leaves a choice.
+pub(crate) fn spread_leaders(shards: &mut [Vec<ServerId>]) {
+    let mut led: BTreeMap<ServerId, usize> = BTreeMap::new();
+    for voters in shards {
+        let leads = |server: &ServerId| led.get(server).copied().unwrap_or_default();
+        let least = (0..voters.len()).min_by_key(|&place| leads(&voters[place]));
+        if let Some(least) = least {
+            voters[..=least].rotate_right(1);
+            *led.entry(voters[0]).or_default() += 1;
+        }
+    }
 }
 
 /// The `count` servers that hold `shard`, the one that should lead it first.
@@ -59,11 +74,16 @@ pub(crate) fn place(shard: ShardId, servers: &BTreeSet<ServerId>, count: usize) 
     ranked.into_iter().take(count).map(|(_, server)| server).collect()
 }
 
-/// The servers that hold group 0: the lowest ids, an odd number of them, at most 5.
-pub(crate) fn meta_voters(servers: &BTreeSet<ServerId>) -> Vec<ServerId> {
+/// The servers that hold group 0: an odd number of them, at most 5. Those that hold it already stay,
+/// the others are the lowest ids.
+pub(crate) fn meta_voters(servers: &BTreeSet<ServerId>, current: &[ServerId]) -> Vec<ServerId> {
     let count = servers.len().min(META_VOTERS_MAX);
     let odd = if count.is_multiple_of(2) && count > 2 { count - 1 } else { count };
-    servers.iter().copied().take(odd).collect()
+    let stay = current.iter().filter(|server| servers.contains(server));
+    let others = servers.iter().filter(|server| !current.contains(server));
+    let mut voters: Vec<ServerId> = stay.chain(others).copied().take(odd).collect();
+    voters.sort_unstable();
+    voters
 }
 
 fn score(shard: ShardId, server: ServerId) -> u64 {
@@ -121,7 +141,27 @@ mod tests {
     fn copies_are_rounded_up_to_odd_where_there_are_servers_for_it() {
         let table = [(1, 3, 1), (2, 3, 3), (3, 3, 3), (2, 2, 2), (4, 5, 5), (4, 4, 4), (1, 1, 1)];
         for (copies, servers, voters) in table {
-            assert_eq!(voter_count(copies, servers), voters, "{copies} of {servers}");
+            assert_eq!(voter_count(copies, false, servers), voters, "{copies} of {servers}");
+        }
+        assert_eq!(voter_count(2, true, 5), 2);
+        assert_eq!(voter_count(4, true, 3), 3);
+    }
+
+    #[test]
+    fn every_server_is_to_lead_about_as_many_shards_as_the_others() {
+        for count in 3..8 {
+            let mut shards: Vec<_> =
+                (0..64).map(|shard| place(ShardId(shard), &servers(count), 3)).collect();
+            let before: Vec<BTreeSet<_>> =
+                shards.iter().map(|voters| voters.iter().copied().collect()).collect();
+            spread_leaders(&mut shards);
+            let mut led = BTreeMap::new();
+            for (voters, before) in shards.iter().zip(&before) {
+                assert_eq!(voters.iter().copied().collect::<BTreeSet<_>>(), *before);
+                *led.entry(voters[0]).or_insert(0_u64) += 1;
+            }
+            let (least, most) = (led.values().min().unwrap(), led.values().max().unwrap());
+            assert!(led.len() as u64 == count && most - least <= 2, "{led:?}");
         }
     }
 
@@ -134,7 +174,16 @@ mod tests {
 
     #[test]
     fn group_0_has_an_odd_number_of_voters_except_on_two_servers() {
-        let counts: Vec<usize> = (1..=7).map(|n| meta_voters(&servers(n)).len()).collect();
+        let counts: Vec<usize> = (1..=7).map(|n| meta_voters(&servers(n), &[]).len()).collect();
         assert_eq!(counts, [1, 2, 3, 3, 5, 5, 5]);
+    }
+
+    #[test]
+    fn who_holds_group_0_goes_on_to_hold_it() {
+        let all: Vec<ServerId> = servers(4).into_iter().collect();
+        assert_eq!(meta_voters(&servers(4), &all[1..]), all[1..]);
+        // One of them has left, another server takes its place.
+        let left = servers(4).into_iter().filter(|server| *server != all[2]).collect();
+        assert_eq!(meta_voters(&left, &all[1..]), [all[0], all[1], all[3]]);
     }
 }

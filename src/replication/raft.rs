@@ -13,6 +13,7 @@
 //! | the state, and what has been applied | [`machine`] |
 //! | files of snapshots, written here or arriving | [`snapshot`] |
 //! | when to make a snapshot | [`keeper`] |
+//! | who votes | [`members`] |
 //! | requests to the other replicas, over a transport | [`network`] |
 //! | the encoding of messages | [`wire`] |
 //!
@@ -48,6 +49,7 @@ mod group_log;
 pub(in crate::replication) mod hostile;
 mod keeper;
 mod machine;
+mod members;
 mod network;
 mod snapshot;
 mod storage;
@@ -57,6 +59,7 @@ mod wire;
 
 use group_log::GroupLog;
 use machine::Machine;
+pub(crate) use members::Arranged;
 use network::Network;
 pub(crate) use network::Peers;
 pub(crate) use storage::Storage;
@@ -178,15 +181,19 @@ pub(crate) struct Group<S: StateMachine> {
     id: GroupId,
     raft: Raft<Types, Machine<S>>,
     machine: Machine<S>,
+    log: GroupLog,
     storage: Storage,
     keeper: Arc<Mutex<Option<JoinHandle<()>>>>,
+    /// Held while the voters are changed.
+    arranging: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl<S: StateMachine> Clone for Group<S> {
     fn clone(&self) -> Self {
-        let (raft, machine) = (self.raft.clone(), self.machine.clone());
+        let (raft, machine, log) = (self.raft.clone(), self.machine.clone(), self.log.clone());
         let (storage, keeper) = (self.storage.clone(), Arc::clone(&self.keeper));
-        Self { id: self.id, raft, machine, storage, keeper }
+        let arranging = Arc::clone(&self.arranging);
+        Self { id: self.id, raft, machine, log, storage, keeper, arranging }
     }
 }
 
@@ -252,17 +259,34 @@ impl<S: StateMachine> Group<S> {
         let server = peers.server();
         let network = Network::new(peers, cluster, id);
         let log = GroupLog::new(id, storage);
-        let raft = Raft::new(server.0, config, network, log, machine.clone()).await;
+        let raft = Raft::new(server.0, config, network, log.clone(), machine.clone()).await;
         let raft = raft.map_err(|error| {
             tracing::error!(group = %id, %error, "cannot start");
             GroupError::Stopped
         })?;
-        let group = Self { id, raft, machine, storage: storage.clone(), keeper: Arc::default() };
+        let (storage, keeper, arranging) = (storage.clone(), Arc::default(), Arc::default());
+        let group = Self { id, raft, machine, log, storage, keeper, arranging };
+        if group.log.is_below_floor() {
+            group.raft.runtime_config().elect(false);
+            tokio::spawn(group.clone().stand_once_at_floor());
+        }
         tokio::spawn(group.clone().report_leaders());
         let keeper = tokio::spawn(keeper::keep(group.clone(), snapshot_entries));
         *group.keeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(keeper);
         group.stand_if_nobody_leads().await;
         Ok(group)
+    }
+
+    /// Lets the replica stand for election once its log has all that it had when this server gave it
+    /// up before.
+    async fn stand_once_at_floor(self) {
+        let mut metrics = self.raft.metrics();
+        while self.log.is_below_floor() {
+            if metrics.changed().await.is_err() {
+                return;
+            }
+        }
+        self.raft.runtime_config().elect(true);
     }
 
     /// Stands for election at once if the replica has a log: after a stop of the whole group nobody
@@ -274,7 +298,7 @@ impl<S: StateMachine> Group<S> {
             let metrics = metrics.borrow_watched();
             metrics.membership_config.membership().voter_ids().any(|voter| voter == me)
         };
-        if votes {
+        if votes && !self.log.is_below_floor() {
             // A replica that has stopped shows it in whatever it is asked next.
             let _ = self.raft.trigger().elect(true).await;
         }
@@ -363,7 +387,7 @@ impl<S: StateMachine> Group<S> {
 
     /// Answers a message of another replica of this group.
     pub(crate) async fn answer(&self, message: &[u8]) -> Result<Vec<u8>, DecodeError> {
-        wire::answer(&self.raft, &self.machine, message).await
+        wire::answer(&self.raft, &self.machine, &self.log, message).await
     }
 
     /// The leader as this replica sees it.

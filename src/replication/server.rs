@@ -22,10 +22,10 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::log::{Directory, Disk, LogError, LogOptions};
-use crate::replication::message::Refusal;
+use crate::replication::message::{Refusal, Response};
 use crate::replication::meta::{ClusterMap, Meta};
 use crate::replication::raft::{
-    Group, GroupError, Peers, SNAPSHOT_ENTRIES, Settings, StateMachine, Storage, Timing,
+    Arranged, Group, GroupError, Peers, SNAPSHOT_ENTRIES, Settings, StateMachine, Storage, Timing,
 };
 use crate::replication::shard::Shard;
 use crate::replication::{ClusterId, GroupId, ServerId, ShardId};
@@ -41,6 +41,9 @@ use metadata::Metadata;
 
 /// How long a clean stop waits for other servers to take over what this one leads.
 const HAND_OVER_TIME: Duration = Duration::from_millis(500);
+
+/// How long servers may take to catch up before whoever waits for it asks again.
+const ARRANGE_TIME: Duration = Duration::from_secs(1);
 
 /// How long a shard may take to elect its first leader before it is looked at again; shorter than
 /// the one who asks waits.
@@ -384,7 +387,8 @@ struct Shared<T> {
     /// The newest plan or map that this server was told; a blank server has none.
     map: Mutex<Option<ClusterMap>>,
     meta: RwLock<Option<Group<Meta>>>,
-    shards: RwLock<BTreeMap<ShardId, Group<Shard>>>,
+    /// Of each shard one, and the one before while a shard is recovered.
+    shards: RwLock<BTreeMap<GroupId, Group<Shard>>>,
     /// See [`Hosting`].
     hosting: tokio::sync::Mutex<()>,
     /// Group 0 may have something to carry out.
@@ -405,8 +409,14 @@ impl<T: Transport> Shared<T> {
         self.meta.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    fn replica(&self, group: GroupId) -> Option<Group<Shard>> {
+        self.shards.read().unwrap_or_else(PoisonError::into_inner).get(&group).cloned()
+    }
+
+    /// The replica of a shard as the map has it.
     fn shard(&self, shard: ShardId) -> Option<Group<Shard>> {
-        self.shards.read().unwrap_or_else(PoisonError::into_inner).get(&shard).cloned()
+        let group = self.map().as_ref().map(|map| map.group(shard))?;
+        self.replica(group)
     }
 
     fn groups(&self) -> (Option<Group<Meta>>, Vec<Group<Shard>>) {
@@ -415,28 +425,40 @@ impl<T: Transport> Shared<T> {
     }
 
     /// Takes over a newer map of the same cluster, or the first one, and keeps it. A founded cluster
-    /// takes a server from a plan of which it has done nothing yet.
+    /// takes a server from a plan of which it has done nothing yet. A map without this server is
+    /// taken over if it was there before: it has left then.
     async fn adopt(&self, map: &ClusterMap, _hosting: &Hosting<'_>) -> Result<(), Refusal> {
-        if !map.is_planned() {
+        if !map.is_valid() {
             return Err(Refusal::Malformed);
         }
-        if !map.servers.contains_key(&self.id()) {
-            return Err(Refusal::OtherServer);
-        }
+        let belongs = map.servers.contains_key(&self.id());
         match &*self.map() {
             Some(known) if known.cluster != map.cluster => {
                 let superseded = known.epoch == 0 && map.epoch > 0 && self.is_idle();
                 if !superseded {
                     return Err(Refusal::OtherCluster);
                 }
+                if !belongs {
+                    return Err(Refusal::OtherServer);
+                }
             }
             Some(known) if known.epoch >= map.epoch => return Ok(()),
-            _ => {}
+            Some(_) => {}
+            None if !belongs => return Err(Refusal::OtherServer),
+            None => {}
         }
         self.keep_map(Some(map)).await?;
         *self.map() = Some(map.clone());
         self.peers.addresses().update(&map.servers);
         Ok(())
+    }
+
+    /// As [`Shared::adopt`], and refuses a map that is older than the one that is known: what is
+    /// asked for by it may not be wanted any more.
+    async fn adopt_newest(&self, map: &ClusterMap, hosting: &Hosting<'_>) -> Result<(), Refusal> {
+        self.adopt(map, hosting).await?;
+        let newer = |known: &ClusterMap| known.epoch > map.epoch;
+        if self.map().as_ref().is_some_and(newer) { Err(Refusal::OutdatedMap) } else { Ok(()) }
     }
 
     /// Whether no group was ever begun.
@@ -477,11 +499,14 @@ impl<T: Transport> Shared<T> {
         group: GroupId,
         initialize: bool,
     ) -> Result<(), Refusal> {
-        if !map.voters(group).contains(&self.id()) {
+        let hosting = self.hosting.lock().await;
+        self.adopt_newest(map, &hosting).await?;
+        let me = self.id();
+        let votes = map.voters(group).contains(&me);
+        let is_wanted = || map.wanted().get(&group).is_some_and(|wanted| wanted.contains(&me));
+        if !votes && (initialize || !is_wanted()) {
             return Err(Refusal::OtherServer);
         }
-        let hosting = self.hosting.lock().await;
-        self.adopt(map, &hosting).await?;
         let voters = map.voters(group);
         let begun = match group.shard() {
             None => {
@@ -491,10 +516,10 @@ impl<T: Transport> Shared<T> {
                 };
                 if initialize { meta.initialize(voters).await } else { Ok(()) }
             }
-            Some(shard) => {
-                let replica = match self.shard(shard) {
+            Some(_) => {
+                let replica = match self.replica(group) {
                     Some(replica) => replica,
-                    None => self.start_shard(map.cluster, shard).await?,
+                    None => self.start_shard(map.cluster, group).await?,
                 };
                 if initialize {
                     let initialized = replica.initialize(voters).await;
@@ -511,6 +536,74 @@ impl<T: Transport> Shared<T> {
         begun.map_err(|_| Refusal::Stopping)
     }
 
+    /// Takes over the map, and gives up what it has others hold: of the groups that are `confirmed`,
+    /// and of those that are not in the map any more.
+    async fn settle(&self, map: &ClusterMap, confirmed: &[GroupId]) -> Result<(), Refusal> {
+        let hosting = self.hosting.lock().await;
+        self.adopt_newest(map, &hosting).await?;
+        let (me, wanted) = (self.id(), map.wanted());
+        for group in self.storage.groups() {
+            let held_by_others = wanted.get(&group).is_none_or(|wanted| {
+                let here = wanted.contains(&me) || map.voters(group).contains(&me);
+                !here && confirmed.contains(&group)
+            });
+            if held_by_others || !map.servers.contains_key(&me) {
+                self.give_up(group, &hosting).await?;
+            }
+        }
+        if !map.servers.contains_key(&me) {
+            tracing::warn!(server = %me, "is no part of its cluster any more");
+        }
+        Ok(())
+    }
+
+    /// Stops the replica of a group, and removes what is kept of it.
+    async fn give_up(&self, group: GroupId, _hosting: &Hosting<'_>) -> Result<(), Refusal> {
+        if group == GroupId::META {
+            self.stop_governor();
+            let meta = self.meta.write().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(meta) = meta {
+                meta.stop().await;
+            }
+        } else {
+            let replica =
+                self.shards.write().unwrap_or_else(PoisonError::into_inner).remove(&group);
+            if let Some(replica) = replica {
+                replica.stop().await;
+            }
+        }
+        tracing::info!(%group, "is held by other servers now");
+        self.storage.drop_group(group).await.map_err(|error| self.cannot_keep(error))
+    }
+
+    /// Has a group that this server leads vote as `map` wants it.
+    async fn arrange(&self, map: &ClusterMap, group: GroupId) -> Response {
+        let adopted = {
+            let hosting = self.hosting.lock().await;
+            self.adopt_newest(map, &hosting).await
+        };
+        if let Err(refusal) = adopted {
+            return Response::Refused(refusal);
+        }
+        let (wanted, deadline) = (map.wanted(), Instant::now() + ARRANGE_TIME);
+        let Some(wanted) = wanted.get(&group) else { return Response::NotHere };
+        let arranged = match group.shard() {
+            None => match self.meta() {
+                Some(meta) => meta.arrange(wanted, deadline).await,
+                None => return Response::NotHere,
+            },
+            Some(_) => match self.replica(group) {
+                Some(replica) => replica.arrange(wanted, deadline).await,
+                None => return Response::NotHere,
+            },
+        };
+        match arranged {
+            Ok(Arranged::Done) => Response::Done,
+            Ok(Arranged::UnderWay) => Response::UnderWay,
+            Err(error) => dispatch::refused_by_group(&error),
+        }
+    }
+
     /// Starts a group that this server held when it stopped.
     async fn start_again(
         self: &Arc<Self>,
@@ -519,7 +612,7 @@ impl<T: Transport> Shared<T> {
     ) -> Result<(), LogError> {
         let started = match id.shard() {
             None => self.run_meta(cluster).await.map(drop),
-            Some(shard) => self.run_shard(cluster, shard).await.map(drop),
+            Some(_) => self.run_shard(cluster, id).await.map(drop),
         };
         match started {
             Err(GroupError::Log(error)) => Err(error),
@@ -546,25 +639,15 @@ impl<T: Transport> Shared<T> {
         *self.governor.lock().unwrap_or_else(PoisonError::into_inner) = Some(governor);
     }
 
-    async fn start_shard(
-        &self,
-        cluster: ClusterId,
-        shard: ShardId,
-    ) -> Result<Group<Shard>, Refusal> {
-        self.create(shard.into()).await?;
-        let group =
-            self.run_shard(cluster, shard).await.map_err(|error| self.not_started(error))?;
+    async fn start_shard(&self, cluster: ClusterId, id: GroupId) -> Result<Group<Shard>, Refusal> {
+        self.create(id).await?;
+        let group = self.run_shard(cluster, id).await.map_err(|error| self.not_started(error))?;
         self.unless_stopped(group).await
     }
 
-    async fn run_shard(
-        &self,
-        cluster: ClusterId,
-        shard: ShardId,
-    ) -> Result<Group<Shard>, GroupError> {
-        let group: Group<Shard> = self.start_group(cluster, shard.into()).await?;
-        let shards = self.shards.write();
-        shards.unwrap_or_else(PoisonError::into_inner).insert(shard, group.clone());
+    async fn run_shard(&self, cluster: ClusterId, id: GroupId) -> Result<Group<Shard>, GroupError> {
+        let group: Group<Shard> = self.start_group(cluster, id).await?;
+        self.shards.write().unwrap_or_else(PoisonError::into_inner).insert(id, group.clone());
         Ok(group)
     }
 

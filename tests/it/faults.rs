@@ -16,6 +16,7 @@ use triekv::transport::ChannelTransport;
 use triekv::{Value, value};
 
 mod history;
+mod members;
 mod network;
 
 use network::{Fate, Link, Network};

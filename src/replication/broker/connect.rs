@@ -20,6 +20,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use super::lane::Lane;
+use super::members::{Standing, standing};
 use super::route::{IdentifyError, Routes, identify};
 use super::{Broker, DEADLINE, Inner};
 use crate::replication::message::{self, Addresses, Identity, Refusal, Request, Response};
@@ -116,12 +117,14 @@ pub struct BrokerBuilder<T> {
     transport: T,
     addresses: Vec<String>,
     copies: usize,
+    exact: bool,
     deadline: Duration,
 }
 
 impl<T: Transport> BrokerBuilder<T> {
     pub(super) fn new(transport: T) -> Self {
-        Self { transport, addresses: Vec::new(), copies: 1, deadline: DEADLINE }
+        let (addresses, copies, exact) = (Vec::new(), 1, false);
+        Self { transport, addresses, copies, exact, deadline: DEADLINE }
     }
 
     /// Names the servers. The addresses given here are the ones under which the servers of a new
@@ -138,6 +141,14 @@ impl<T: Transport> BrokerBuilder<T> {
     #[must_use]
     pub fn copies(mut self, copies: usize) -> Self {
         self.copies = copies;
+        self
+    }
+
+    /// Has a new cluster keep as many copies as [`BrokerBuilder::copies`] says, also where that is an
+    /// even number: two copies instead of three, of which writes need both.
+    #[must_use]
+    pub fn exact_copies(mut self) -> Self {
+        self.exact = true;
         self
     }
 
@@ -175,7 +186,7 @@ impl<T: Transport> BrokerBuilder<T> {
                     let members = identities.iter();
                     let servers = members.map(|(address, id)| (id.server, address.clone()));
                     let id = ClusterId(rand::random());
-                    (ClusterMap::plan(id, self.copies, servers.collect()), true)
+                    (ClusterMap::plan(id, self.copies, self.exact, servers.collect()), true)
                 }
                 Decision::Connect(plan) => (plan, false),
             };
@@ -188,19 +199,33 @@ impl<T: Transport> BrokerBuilder<T> {
                 founded => break (identities, unreached, founded?),
             }
         };
-        let known = |identity: &Identity| map.servers.contains_key(&identity.server);
-        let strangers = identities.iter().filter(|(_, identity)| !known(identity));
-        let newcomers = strangers.map(|(address, _)| address.clone()).collect();
+        let mut newcomers = Vec::new();
+        let mut left = Vec::new();
+        for (address, identity) in &identities {
+            match standing(&map, identity) {
+                Standing::Member | Standing::Other(_) => {}
+                Standing::Blank => newcomers.push((identity.server, address.clone())),
+                Standing::Left => left.push(address.clone()),
+            }
+        }
         let here = |server| identities.iter().any(|(_, identity)| identity.server == server);
         let absent = map.servers.iter().filter(|(server, _)| !here(**server));
+        let absent = absent.filter(|(server, _)| !map.leaving.contains(server));
         let absent = absent.map(|(_, address)| address.clone()).collect();
         let client = ClientId(rand::random());
         let shards = (0..u32::try_from(map.shards.len()).unwrap_or(u32::MAX)).map(ShardId);
         let routes = Arc::new(Routes::new(self.transport, map));
         let lanes = shards.map(|shard| Lane::new(&routes, shard)).collect();
         let deadline = self.deadline;
-        let inner = Inner { routes, lanes, client, deadline, unreached, newcomers, absent };
-        Ok(Broker { inner: Arc::new(inner) })
+        let (joining, newcomers) = (newcomers.clone(), newcomers.into_iter());
+        let newcomers = newcomers.map(|(_, address)| address).collect();
+        let inner = Inner { routes, lanes, client, deadline, unreached, newcomers, left, absent };
+        let broker = Broker { inner: Arc::new(inner) };
+        for (server, address) in joining {
+            // Without a majority of group 0 the broker can do little else, and that says it.
+            let _ = broker.note_member(server, &address).await;
+        }
+        Ok(broker)
     }
 
     async fn identify_all(&self) -> (Vec<(String, Identity)>, Vec<Unreached>) {
@@ -252,8 +277,8 @@ impl<T: Transport> BrokerBuilder<T> {
     async fn newest_map(&self, servers: &Addresses) -> Option<ClusterMap> {
         let deadline = Instant::now() + IDENTIFY_TIME;
         let asked = servers.values().map(|address| identify(&self.transport, address, deadline));
-        let maps = join_all(asked).await.into_iter().filter_map(|identity| identity.ok()?.map);
-        maps.max_by_key(|map| map.epoch)
+        let maps = join_all(asked).await.into_iter();
+        maps.filter_map(|identity| identity.ok()?.newest_map()).max_by_key(|map| map.epoch)
     }
 
     /// Asks the server at `address` to found the cluster. That it does not answer is no error, and
@@ -311,7 +336,8 @@ fn decide(identities: &[(String, Identity)]) -> Result<Decision, ConnectError> {
                 second_cluster: other.cluster,
             });
         }
-        return Ok(Decision::Connect((*map).clone()));
+        let newest = maps.iter().map(|(_, map)| *map).max_by_key(|map| map.epoch);
+        return Ok(Decision::Connect(newest.unwrap_or(map).clone()));
     }
     let plans = identities.iter().filter_map(|(_, identity)| identity.plan.as_ref());
     let plan = plans.min_by_key(|plan| plan.cluster);
@@ -337,7 +363,7 @@ mod tests {
     fn identity(server: u64, plan: Option<(u64, u64)>) -> (String, Identity) {
         let plan = plan.map(|(cluster, epoch)| {
             let servers = Addresses::from([(ServerId(server), String::new())]);
-            ClusterMap { epoch, ..ClusterMap::plan(ClusterId(cluster), 1, servers) }
+            ClusterMap { epoch, ..ClusterMap::plan(ClusterId(cluster), 1, false, servers) }
         });
         (format!("server{server}"), Identity { server: ServerId(server), plan, map: None })
     }

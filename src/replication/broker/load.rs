@@ -220,7 +220,10 @@ impl<T: Transport> Broker<T> {
         let client = self.inner.client;
         match self.note(&MetaCommand::BeginLoad { file, client, anew }).await? {
             MetaReply::Load(load) => Ok(load),
-            MetaReply::Done | MetaReply::Malformed => {
+            MetaReply::Done
+            | MetaReply::Malformed
+            | MetaReply::TooManyServers
+            | MetaReply::TooFewServers(_) => {
                 let source = Refusal::Malformed;
                 Err(LoadError::Note {
                     source: BrokerError::Refused { group: GroupId::META, source },

@@ -110,6 +110,10 @@ impl<T: Transport> Routes<T> {
         Self { transport, map: RwLock::new(Arc::new(map)), hints }
     }
 
+    pub(super) fn transport(&self) -> &T {
+        &self.transport
+    }
+
     pub(super) fn map(&self) -> Arc<ClusterMap> {
         Arc::clone(&self.map.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -136,6 +140,7 @@ impl<T: Transport> Routes<T> {
             let voters = map.voters(group);
             let mut lost = BTreeSet::new();
             let mut asked = BTreeSet::new();
+            let mut outdated = false;
             let mut next = self.leader(group);
             loop {
                 let heard = voters.iter().filter(|server| !silent.contains(*server)).count();
@@ -154,7 +159,11 @@ impl<T: Transport> Routes<T> {
                         self.note_leader(group, Some(server));
                         return Ok(response);
                     }
-                    Attempt::Elsewhere(hint) => next = hint.filter(|id| !asked.contains(id)),
+                    Attempt::Elsewhere(hint) => {
+                        // A leader that the map does not have is a newer map's.
+                        outdated |= hint.is_some_and(|id| !voters.contains(&id));
+                        next = hint.filter(|id| !asked.contains(id));
+                    }
                     Attempt::Lost => drop(lost.insert(server)),
                     Attempt::Silent { sent } => {
                         ambiguous |= sent;
@@ -176,7 +185,7 @@ impl<T: Transport> Routes<T> {
             } else {
                 lost_since = None;
             }
-            if lost > 0 {
+            if lost > 0 || outdated {
                 self.refresh(deadline).await;
             }
             let jitter = rand::rng().random_range(0.5..1.0);
@@ -203,7 +212,7 @@ impl<T: Transport> Routes<T> {
             Ok(Response::NotLeader(leader)) => Attempt::Elsewhere(leader),
             Ok(Response::NotHere | Response::Refused(Refusal::OtherServer)) => Attempt::Lost,
             Ok(Response::Refused(Refusal::Stopping)) => Attempt::Elsewhere(None),
-            Ok(Response::Unknown) | Err(_) => Attempt::Silent { sent: true },
+            Ok(Response::Unknown | Response::UnderWay) | Err(_) => Attempt::Silent { sent: true },
             Ok(Response::Refused(refusal)) => Attempt::Refused(refusal),
             Ok(
                 response @ (Response::Done
@@ -246,12 +255,13 @@ impl<T: Transport> Routes<T> {
     }
 
     /// Takes over the newest map that a server of the cluster has.
-    async fn refresh(&self, deadline: Instant) {
+    pub(super) async fn refresh(&self, deadline: Instant) {
         let map = self.map();
         let deadline = deadline.min(Instant::now() + ATTEMPT_TIME);
         let asked =
             map.servers.values().map(|address| identify(&self.transport, address, deadline));
-        let maps = join_all(asked).await.into_iter().filter_map(|identity| identity.ok()?.map);
+        let maps = join_all(asked).await.into_iter();
+        let maps = maps.filter_map(|identity| identity.ok()?.newest_map());
         let newest = maps.filter(|other| other.cluster == map.cluster).max_by_key(|map| map.epoch);
         if let Some(newest) = newest {
             let mut current = self.map.write().unwrap_or_else(PoisonError::into_inner);

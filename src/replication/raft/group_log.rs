@@ -17,7 +17,7 @@ use openraft::type_config::alias::{EntryOf, LogIdOf, VoteOf};
 use openraft::{EntryPayload, LogState, OptionalSend, RaftLogReader};
 
 use super::Types;
-use super::storage::{COMMITTED, PURGED, Record, Storage, VOTE, contradiction};
+use super::storage::{COMMITTED, Hosted, PURGED, Record, Storage, VOTE, contradiction};
 use super::wire::{WireEntry, WireLogId, WireVote};
 use crate::log::{Damage, LogError};
 use crate::replication::GroupId;
@@ -35,6 +35,10 @@ const ENTRY_BYTES: usize = 64;
 /// The log of a group as of the last call, whether it is durable or not.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
+    /// Whether this server holds the group.
+    held: bool,
+    /// The last entry that it had when it gave the group up, if it ever did.
+    floor: Option<LogIdOf<Types>>,
     /// As it is on disk.
     vote: Option<VoteOf<Types>>,
     committed: Option<LogIdOf<Types>>,
@@ -55,6 +59,7 @@ pub(super) struct Contents {
 impl Contents {
     /// What was found on disk.
     pub(super) fn recovered(
+        hosted: Hosted,
         vote: Option<WireVote>,
         committed: Option<WireLogId>,
         purged: Option<WireLogId>,
@@ -63,6 +68,8 @@ impl Contents {
         let last: Option<LogIdOf<Types>> = last.map(Into::into);
         let first = purged.as_ref().map_or(0, WireLogId::next);
         Self {
+            held: hosted.held,
+            floor: hosted.floor.map(Into::into),
             first,
             vote: vote.map(Into::into),
             committed: committed.map(Into::into),
@@ -71,6 +78,39 @@ impl Contents {
             durable: last.map_or(0, |last| last.index + 1),
             ..Self::default()
         }
+    }
+
+    /// Whether this server holds the group.
+    pub(super) fn is_held(&self) -> bool {
+        self.held
+    }
+
+    pub(super) fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// See [`Hosted::floor`].
+    pub(super) fn floor(&self) -> Option<LogIdOf<Types>> {
+        self.floor
+    }
+
+    pub(super) fn vote(&self) -> Option<VoteOf<Types>> {
+        self.vote
+    }
+
+    /// Whether the log has not reached its floor.
+    pub(super) fn is_below_floor(&self) -> bool {
+        self.last < self.floor
+    }
+
+    /// What stays once the group is given up.
+    pub(super) fn given_up(&self) -> Self {
+        Self { vote: self.vote, floor: self.floor.max(self.last), ..Self::default() }
+    }
+
+    /// Begins the group with a vote.
+    pub(super) fn begin_with(&mut self, vote: VoteOf<Types>) {
+        *self = Self { held: true, vote: Some(vote), ..Self::default() };
     }
 
     /// The last entry that was purged.
@@ -179,6 +219,11 @@ impl GroupLog {
         lock(&self.contents)
     }
 
+    /// See [`Contents::is_below_floor`].
+    pub(super) fn is_below_floor(&self) -> bool {
+        self.contents().is_below_floor()
+    }
+
     #[cfg(test)]
     pub(super) fn cached_bytes(&self) -> usize {
         self.contents().cache_bytes
@@ -262,7 +307,7 @@ fn bounds(range: &impl RangeBounds<u64>) -> Range<u64> {
     start..end
 }
 
-fn lock(contents: &Mutex<Contents>) -> MutexGuard<'_, Contents> {
+pub(super) fn lock(contents: &Mutex<Contents>) -> MutexGuard<'_, Contents> {
     contents.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

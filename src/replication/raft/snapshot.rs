@@ -171,6 +171,13 @@ impl SnapshotFolder {
         install(&*self.storage.disk()?, temporary, &self.name())
     }
 
+    /// Removes all files of the group, as far as the disk lets it.
+    pub(super) fn discard_all(&self) {
+        for name in [self.name(), self.temporary(), self.arriving()] {
+            self.remove(&name);
+        }
+    }
+
     fn remove(&self, name: &str) {
         // What stays is removed when the log is opened again.
         let _ = self.storage.disk().map(|disk| disk.remove(name));

@@ -10,7 +10,12 @@
 //! | [`VOTE`] | the vote |
 //! | [`COMMITTED`] | the last entry known to be committed |
 //! | [`PURGED`] | the last entry that was purged |
-//! | [`HOSTED`] | one byte: this server holds the group |
+//! | [`HOSTED`] | whether this server holds the group, and the last entry that it had when it gave it up |
+//!
+//! A replica that a server gives up leaves behind its vote and the id of its last entry, the
+//! *floor*. If the server is to hold the group again, it begins with that vote, and neither stands
+//! nor votes before its log has reached the floor: else it would vote as if it had never seen what it
+//! had acknowledged, and an old leader that has not heard of the change could be elected with it.
 //!
 //! A full disk is no failure: what is to be written waits, unacknowledged, until there is room. To
 //! the other replicas that is a slow disk. Any other failure of a write or a sync stops the log, and
@@ -22,12 +27,14 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread;
 
-use openraft::type_config::alias::LogIdOf;
+use openraft::type_config::alias::{LogIdOf, VoteOf};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
 use super::Types;
-use super::group_log::Contents;
+use super::group_log::{Contents, lock};
+use super::snapshot::SnapshotFolder;
 use super::wire::{WireEntry, WireLogId, WireVote};
 use crate::log::{
     Batch, Committer, Damage, Disk, Log, LogError, LogOptions, LogReader, LogStats, MemoryDisk,
@@ -42,8 +49,23 @@ pub(super) const VOTE: usize = 0;
 pub(super) const COMMITTED: usize = 1;
 /// The register of the last purged entry's id.
 pub(super) const PURGED: usize = 2;
-/// The register that says that the server holds the group.
+/// The register of a [`Hosted`].
 pub(super) const HOSTED: usize = 3;
+
+/// What the log knows of a group besides its entries and its vote.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Hosted {
+    /// Whether this server holds the group.
+    pub(super) held: bool,
+    /// The last entry that it had when it gave the group up, if it ever did.
+    pub(super) floor: Option<WireLogId>,
+}
+
+impl Hosted {
+    fn record(&self) -> Record {
+        Record::Set { register: HOSTED, value: message::encode(self) }
+    }
+}
 
 /// A group with more segments of the log behind its oldest entry than this has to snapshot.
 const SEGMENTS_MAX: usize = 8;
@@ -137,9 +159,14 @@ impl Storage {
         Self(Arc::new(Shared { location, durable, open, groups, running, failure }))
     }
 
-    /// The groups that the log has, which are to be started again.
+    /// The groups that this server holds, which are to be started again.
     pub(crate) fn groups(&self) -> Vec<GroupId> {
-        self.contents().keys().copied().collect()
+        let contents = self.contents();
+        contents
+            .iter()
+            .filter(|(_, contents)| lock(contents).is_held())
+            .map(|(id, _)| *id)
+            .collect()
     }
 
     /// Notes that this server holds a group; returns once the note is durable, which waits until
@@ -149,12 +176,54 @@ impl Storage {
     ///
     /// [`LogError`] if the log has stopped.
     pub(crate) async fn create_group(&self, id: GroupId) -> Result<(), LogError> {
-        if self.contents().contains_key(&id) {
-            return Ok(());
-        }
-        let hosted = Record::Set { register: HOSTED, value: vec![1] };
-        self.write(id, vec![hosted], |()| {}).await?;
-        self.contents().entry(id).or_default();
+        let known = self.contents().get(&id).cloned();
+        let hosted = match known.as_ref().map(|contents| lock(contents)) {
+            Some(contents) if contents.is_held() => return Ok(()),
+            Some(contents) => {
+                Hosted { held: true, floor: contents.floor().as_ref().map(Into::into) }
+            }
+            None => Hosted { held: true, floor: None },
+        };
+        self.write(id, vec![hosted.record()], |()| {}).await?;
+        lock(&self.group(id)).hold();
+        Ok(())
+    }
+
+    /// Gives up a group, whose replica has stopped: its entries go, its vote and its floor stay.
+    /// Returns once that is durable.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`] if the log has stopped.
+    pub(crate) async fn drop_group(&self, id: GroupId) -> Result<(), LogError> {
+        let given_up = lock(&self.group(id)).given_up();
+        let hosted = Hosted { held: false, floor: given_up.floor().as_ref().map(Into::into) };
+        let vote = given_up.vote().map(|vote| WireVote::from(&vote));
+        let vote = vote.map(|vote| Record::Set { register: VOTE, value: message::encode(&vote) });
+        let records = [Record::Drop, hosted.record()].into_iter().chain(vote).collect();
+        self.write(id, records, |()| {}).await?;
+        self.contents().insert(id, Arc::new(Mutex::new(given_up)));
+        // Without the log they are of no use, and of no harm.
+        SnapshotFolder::new(self.clone(), id).discard_all();
+        Ok(())
+    }
+
+    /// Begins a group that this server does not hold with a vote, so that its first term comes after
+    /// that of its snapshot. Returns once that is durable.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`] if the log has stopped.
+    pub(super) async fn create_group_with(
+        &self,
+        id: GroupId,
+        vote: VoteOf<Types>,
+    ) -> Result<(), LogError> {
+        let hosted = Hosted { held: true, floor: None };
+        let value = message::encode(&WireVote::from(&vote));
+        let records = vec![hosted.record(), Record::Set { register: VOTE, value }];
+        self.write(id, records, |()| {}).await?;
+        lock(&self.group(id)).begin_with(vote);
         Ok(())
     }
 
@@ -235,9 +304,7 @@ impl Storage {
 
     /// The last entry of a group that was purged.
     pub(super) fn purged(&self, id: GroupId) -> Option<LogIdOf<Types>> {
-        let group = self.group(id);
-        let contents = group.lock().unwrap_or_else(PoisonError::into_inner);
-        contents.purged()
+        lock(&self.group(id)).purged()
     }
 
     /// Whether entries are on a disk.
@@ -327,6 +394,8 @@ pub(super) enum Record {
     Purge(u64),
     /// A value of a register.
     Set { register: usize, value: Vec<u8> },
+    /// All of the group is gone, registers included.
+    Drop,
 }
 
 /// Records of one group, and whom to tell once they are durable. They are synced only if there is
@@ -381,6 +450,7 @@ impl Committer for RaftCommitter {
                 Record::Truncate(from) => batch.truncate(group, *from),
                 Record::Purge(before) => batch.purge(group, *before),
                 Record::Set { register, value } => batch.set(group, *register, value),
+                Record::Drop => batch.drop_group(group),
             }
         }
         if let Some(done) = work.done {
@@ -407,6 +477,8 @@ fn recover(recovered: &Recovered, group: u32, disk: &dyn Disk) -> Result<Content
     let vote: Option<WireVote> = register(recovered, group, VOTE, disk)?;
     let committed: Option<Option<WireLogId>> = register(recovered, group, COMMITTED, disk)?;
     let purged: Option<WireLogId> = register(recovered, group, PURGED, disk)?;
+    let hosted: Option<Hosted> = register(recovered, group, HOSTED, disk)?;
+    let hosted = hosted.unwrap_or_default();
     let indices = recovered.indices(group);
     if indices.start != purged.as_ref().map_or(0, WireLogId::next) {
         return Err(contradiction(&disk.location(), Damage::Missing));
@@ -421,7 +493,7 @@ fn recover(recovered: &Recovered, group: u32, disk: &dyn Disk) -> Result<Content
             Some(entry.id())
         }
     };
-    Ok(Contents::recovered(vote, committed.flatten(), purged, last))
+    Ok(Contents::recovered(hosted, vote, committed.flatten(), purged, last))
 }
 
 /// The value of a register.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use openraft::async_runtime::WatchReceiver;
 use openraft::entry::RaftEntry;
 use openraft::impls::leader_id_adv::LeaderId;
 use openraft::raft::{
@@ -13,6 +14,7 @@ use openraft::type_config::alias::{EntryOf, LogIdOf, SnapshotMetaOf, StoredMembe
 use openraft::{EntryPayload, LogId, Membership, Raft, Vote};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::group_log::GroupLog;
 use super::machine::Machine;
 use super::{Payload, StateMachine, Types};
 use crate::replication::DecodeError;
@@ -341,6 +343,7 @@ pub(super) fn append_request(rpc: &AppendEntriesRequest<Types>) -> Append {
 pub(super) async fn answer<S: StateMachine>(
     raft: &Raft<Types, Machine<S>>,
     machine: &Machine<S>,
+    log: &GroupLog,
     bytes: &[u8],
 ) -> Result<Vec<u8>, DecodeError> {
     let request = message::decode::<RaftRequest>(bytes)?;
@@ -363,6 +366,11 @@ pub(super) async fn answer<S: StateMachine>(
                 AppendEntriesResponse::Conflict => RaftResponse::Conflict,
                 AppendEntriesResponse::HigherVote(vote) => RaftResponse::HigherVote((&vote).into()),
             })
+        }
+        // It would vote as if it had never seen what it gave up.
+        RaftRequest::Vote { .. } if log.is_below_floor() => {
+            let own = raft.metrics().borrow_watched().vote;
+            RaftResponse::Vote { vote: (&own).into(), granted: false, last: None }
         }
         RaftRequest::Vote { vote, last, transfer, pre } => {
             let mut rpc = VoteRequest::new(vote.into(), last.map(Into::into));

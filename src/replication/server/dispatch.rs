@@ -84,6 +84,11 @@ impl<T: Transport> Shared<T> {
                 let shared = Arc::clone(self);
                 to_the_end(async move { done(shared.release(cluster).await) }).await
             }
+            Request::Settle { map, confirmed } => {
+                let shared = Arc::clone(self);
+                to_the_end(async move { done(shared.settle(&map, &confirmed).await) }).await
+            }
+            Request::Arrange { map, group } => self.arrange(&map, group).await,
             Request::Write { shard, batch } => self.write(peer, shard, batch).await,
             Request::Read { shard, freshness, reads } => {
                 self.read(peer, shard, freshness, &reads).await
@@ -167,7 +172,7 @@ impl<T: Transport> Shared<T> {
                 Some(group) => group.answer(message).await,
                 None => return Response::NotHere,
             },
-            Some(shard) => match self.shard(shard) {
+            Some(_) => match self.replica(group) {
                 Some(group) => group.answer(message).await,
                 None => return Response::NotHere,
             },
@@ -202,7 +207,7 @@ fn is_write(command: &Command) -> bool {
     }
 }
 
-fn refused_by_group(error: &GroupError) -> Response {
+pub(super) fn refused_by_group(error: &GroupError) -> Response {
     match error {
         GroupError::NotLeader(leader) => Response::NotLeader(*leader),
         GroupError::Unknown => Response::Unknown,

@@ -137,7 +137,7 @@ async fn plans_that_cannot_be_are_refused() {
     let network = ChannelTransport::new();
     let server = Server::builder(network.clone(), "server0").start().await.unwrap();
     let servers = [(server.id(), "server0".to_owned())].into();
-    let plan = ClusterMap::plan(ClusterId(5), 1, servers);
+    let plan = ClusterMap::plan(ClusterId(5), 1, false, servers);
     let mut crowded = plan.clone();
     crowded.shards = (0..4000).map(|_| plan.shards[0].clone()).collect();
     let plans = [

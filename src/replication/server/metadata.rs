@@ -84,7 +84,10 @@ impl Metadata {
     pub(super) fn map(&self, server: ServerId) -> Result<Option<ClusterMap>, LogError> {
         let map: Option<ClusterMap> = self.read(MAP)?;
         match &map {
-            Some(map) if !map.is_planned() || !map.servers.contains_key(&server) => {
+            // A server that has left is not in the map of a founded cluster.
+            Some(map)
+                if !map.is_valid() || (map.epoch == 0 && !map.servers.contains_key(&server)) =>
+            {
                 Err(self.damaged(MAP, 0, Damage::Malformed))
             }
             _ => Ok(map),

@@ -1,0 +1,157 @@
+//! Servers that come and go: what group 0's leader is told, which does the rest.
+
+use thiserror::Error;
+use tokio::time::Instant;
+
+use super::route::{IdentifyError, identify};
+use super::{Broker, BrokerError};
+use crate::replication::message::Identity;
+use crate::replication::meta::{ClusterMap, MetaCommand, MetaReply, SERVERS_MAX};
+use crate::replication::{ClusterId, ServerId};
+use crate::transport::Transport;
+
+/// Why a server did not join or leave the cluster.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum MemberError {
+    /// The server cannot be reached, or does not say who it is. Nothing has changed.
+    #[error("the server at {address} does not say who it is")]
+    Identify {
+        /// Its address.
+        address: String,
+        /// Why.
+        source: IdentifyError,
+    },
+    /// The server belongs to another cluster. Nothing has changed.
+    #[error("the server at {address} belongs to cluster {cluster}")]
+    OtherCluster {
+        /// Its address.
+        address: String,
+        /// Its cluster.
+        cluster: ClusterId,
+    },
+    /// The server was in the cluster and has left it. It does not come back under the id that it voted
+    /// with: start it in an empty directory. Nothing has changed.
+    #[error(
+        "the server at {address} has left the cluster; it can join again from an empty directory"
+    )]
+    Left {
+        /// Its address.
+        address: String,
+    },
+    /// No server of the cluster has this address. Nothing has changed.
+    #[error("no server of the cluster is at {address}")]
+    NoSuchServer {
+        /// The address.
+        address: String,
+    },
+    /// There would be fewer servers than copies. Nothing has changed.
+    #[error("{left} servers would be left, fewer than the {copies} copies")]
+    TooFewServers {
+        /// How many servers would be left.
+        left: usize,
+        /// How many copies the cluster keeps.
+        copies: usize,
+    },
+    /// The cluster has as many servers as a cluster can have. Nothing has changed.
+    #[error("the cluster has {limit} servers, and can have no more")]
+    TooManyServers {
+        /// The most servers of a cluster.
+        limit: usize,
+    },
+    /// Group 0 did not answer. The change may have been noted; asking for it again does no harm.
+    #[error("the cluster cannot note the change")]
+    Broker(#[source] BrokerError),
+}
+
+/// What a server is to a cluster.
+pub(super) enum Standing {
+    /// It belongs to it, as far as the map says.
+    Member,
+    /// It belongs to no cluster.
+    Blank,
+    /// It belonged to it.
+    Left,
+    /// It belongs to another one.
+    Other(ClusterId),
+}
+
+pub(super) fn standing(map: &ClusterMap, found: &Identity) -> Standing {
+    let theirs = found.map.as_ref().or(found.plan.as_ref());
+    match theirs {
+        _ if map.servers.contains_key(&found.server) => Standing::Member,
+        _ if found.is_blank() => Standing::Blank,
+        Some(theirs) if theirs.cluster != map.cluster => Standing::Other(theirs.cluster),
+        _ => Standing::Left,
+    }
+}
+
+impl<T: Transport> Broker<T> {
+    /// Has the server at `address` belong to the cluster, and hold its share of the data: returns
+    /// once that is noted, and goes on by itself from there. A blank server takes the place of one
+    /// that was at its address; one that belongs to the cluster and has moved is known at its new
+    /// address from then on. Where it belongs to it already, nothing changes.
+    ///
+    /// # Errors
+    ///
+    /// [`MemberError`].
+    pub async fn join(&self, address: &str) -> Result<(), MemberError> {
+        let routes = &self.inner.routes;
+        let found = identify(routes.transport(), address, self.deadline()).await;
+        let fail = |source| MemberError::Identify { address: address.to_owned(), source };
+        let found = found.map_err(fail)?;
+        routes.refresh(self.deadline()).await;
+        match standing(&routes.map(), &found) {
+            Standing::Member | Standing::Blank => self.note_member(found.server, address).await,
+            Standing::Left => Err(MemberError::Left { address: address.to_owned() }),
+            Standing::Other(cluster) => {
+                Err(MemberError::OtherCluster { address: address.to_owned(), cluster })
+            }
+        }
+    }
+
+    pub(super) async fn note_member(
+        &self,
+        server: ServerId,
+        address: &str,
+    ) -> Result<(), MemberError> {
+        let joins = MetaCommand::Join { server, address: address.to_owned() };
+        match self.change_meta(&joins).await.map_err(MemberError::Broker)? {
+            MetaReply::TooManyServers => Err(MemberError::TooManyServers { limit: SERVERS_MAX }),
+            _ => Ok(self.inner.routes.refresh(self.deadline()).await),
+        }
+    }
+
+    /// Has the server at `address` give up what it holds to others and leave the cluster: returns
+    /// once that is noted, and goes on by itself from there. It has left once
+    /// [`Broker::moves`] is 0. A server that is down can leave, too.
+    ///
+    /// # Errors
+    ///
+    /// [`MemberError`].
+    pub async fn leave(&self, address: &str) -> Result<(), MemberError> {
+        let routes = &self.inner.routes;
+        routes.refresh(self.deadline()).await;
+        let map = routes.map();
+        let at = map.servers.iter().find(|(id, at)| *at == address && !map.is_superseded(**id));
+        let Some((server, _)) = at else {
+            return Err(MemberError::NoSuchServer { address: address.to_owned() });
+        };
+        let leaves = MetaCommand::Leave(*server);
+        match self.change_meta(&leaves).await.map_err(MemberError::Broker)? {
+            MetaReply::TooFewServers(left) => {
+                Err(MemberError::TooFewServers { left, copies: map.copies })
+            }
+            _ => Ok(routes.refresh(self.deadline()).await),
+        }
+    }
+
+    /// How many groups are not held by those who are to hold them, or were not when the servers were
+    /// asked: 0 once all who came hold their share, and all who were to leave have left.
+    pub async fn moves(&self) -> usize {
+        let routes = &self.inner.routes;
+        routes.refresh(Instant::now() + self.inner.deadline).await;
+        let map = routes.map();
+        map.moves().len().max(map.leaving.len())
+    }
+}
