@@ -40,18 +40,22 @@ mod message;
 mod meta;
 mod placement;
 mod raft;
+mod report;
 mod server;
 mod session;
 mod shard;
 
 pub use crate::parser::{LINE_BYTES_MAX, LineError};
 pub use broker::{
-    Broker, BrokerBuilder, BrokerError, COMMAND_BYTES_MAX, ConnectError, IdentifyError, LoadError,
-    LoadEvent, LoadMode, LoadReport, MemberError, Stale, Unreached,
+    Broker, BrokerBuilder, BrokerError, COMMAND_BYTES_MAX, ClusterStatus, ConnectError, CopyStatus,
+    Explanation, GroupStatus, Health, Holds, IdentifyError, LoadError, LoadEvent, LoadMode,
+    LoadReport, MemberError, ReplicaState, ReplicaStatus, ServerState, ServerStatus, Stale,
+    StatusError, Unreached,
 };
 pub use cluster::{Cluster, ClusterBuilder, ClusterError};
 pub use message::{DecodeError, Refusal};
 pub use raft::Timing;
+pub use report::Role;
 pub use server::{Server, ServerBuilder, ServerError};
 
 /// A server. Drawn at random when it starts for the first time, and kept with its data; a server

@@ -4,7 +4,8 @@
 //! Founding and finding the cluster is in [`connect`], the queues of the shards in [`lane`], the
 //! search for a leader in [`route`], partial writes in [`partial`], the indexing of files in [`load`],
 //! emptying in [`clear`],
-//! servers that come and go in [`members`].
+//! servers that come and go in [`members`], how the cluster is in
+//! [`status`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ mod load;
 mod members;
 mod partial;
 mod route;
+mod status;
 mod typed;
 
 pub use connect::{BrokerBuilder, ConnectError, Unreached};
@@ -38,6 +40,10 @@ pub use load::{LoadError, LoadEvent, LoadMode, LoadReport};
 pub use members::MemberError;
 pub use route::IdentifyError;
 use route::Routes;
+pub use status::{
+    ClusterStatus, CopyStatus, Explanation, GroupStatus, Health, Holds, ReplicaState,
+    ReplicaStatus, ServerState, ServerStatus, StatusError,
+};
 
 /// How long a command may take, unless [`BrokerBuilder::deadline`] says otherwise.
 const DEADLINE: Duration = Duration::from_secs(5);

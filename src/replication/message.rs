@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 use crate::replication::meta::ClusterMap;
+use crate::replication::report::ServerReport;
 use crate::replication::{ClusterId, GroupId, ServerId, ShardId};
 use crate::store::{CommandError, Page, Record, Reply, ScanPage};
 use crate::value::{Path, Value};
@@ -202,6 +203,8 @@ pub(crate) enum Request {
         /// The group.
         group: GroupId,
     },
+    /// How are you? Answered by [`Response::Status`].
+    Status,
 }
 
 /// What a read must have seen.
@@ -308,6 +311,8 @@ pub(crate) enum Response {
     Refused(Refusal),
     /// Begun and not done: ask again.
     UnderWay,
+    /// How the server and its replicas are.
+    Status(Box<ServerReport>),
 }
 
 /// Why a request cannot be carried out.

@@ -15,6 +15,7 @@
 //! | when to make a snapshot | [`keeper`] |
 //! | who votes | [`members`] |
 //! | requests to the other replicas, over a transport | [`network`] |
+//! | what a replica tells of itself | [`status`] |
 //! | the encoding of messages | [`wire`] |
 //!
 //! Two facts shape the callers. A leader by name need not be ready: just after an election it
@@ -52,6 +53,7 @@ mod machine;
 mod members;
 mod network;
 mod snapshot;
+mod status;
 mod storage;
 #[cfg(test)]
 mod tests;

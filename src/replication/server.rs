@@ -6,7 +6,7 @@
 //! it starts the groups that it held, which catch up from the others.
 //!
 //! Answering requests is in [`dispatch`], founding and carrying out the map in [`governor`], what is
-//! kept besides the log in [`metadata`].
+//! kept besides the log in [`metadata`], what it tells of itself in [`status`].
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,6 +36,7 @@ mod governor;
 #[cfg(test)]
 mod hostile;
 mod metadata;
+mod status;
 
 use metadata::Metadata;
 
@@ -209,6 +210,7 @@ impl<T: Transport> ServerBuilder<T> {
         let shared = Arc::new(Shared {
             peers: Arc::new(Peers::new(server, transport)),
             settings: Settings { timing, snapshot_entries },
+            started: Instant::now(),
             storage,
             metadata,
             failure: watch::Sender::new(None),
@@ -377,6 +379,7 @@ type Hosting<'a> = tokio::sync::MutexGuard<'a, ()>;
 struct Shared<T> {
     peers: Arc<Peers<T>>,
     settings: Settings,
+    started: Instant,
     storage: Storage,
     /// None where the data are in memory.
     metadata: Option<Metadata>,

@@ -18,6 +18,7 @@ use triekv::{Value, value};
 mod history;
 mod members;
 mod network;
+mod status;
 
 use network::{Fate, Link, Network};
 

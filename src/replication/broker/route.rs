@@ -18,7 +18,7 @@ use crate::replication::{GroupId, ServerId, ShardId};
 use crate::transport::{Transport, TransportError};
 
 /// How long one server may take to answer before another one is asked.
-const ATTEMPT_TIME: Duration = Duration::from_secs(1);
+pub(super) const ATTEMPT_TIME: Duration = Duration::from_secs(1);
 
 /// The first pause between two rounds; it doubles up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(10);
@@ -91,7 +91,7 @@ struct Hint {
 }
 
 /// What one attempt came to.
-enum Attempt {
+pub(super) enum Attempt {
     Done(Response),
     /// Ask this one, if any.
     Elsewhere(Option<ServerId>),
@@ -116,6 +116,10 @@ impl<T: Transport> Routes<T> {
 
     pub(super) fn map(&self) -> Arc<ClusterMap> {
         Arc::clone(&self.map.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn transport(&self) -> &T {
+        &self.transport
     }
 
     /// Sends the encoded request to the leader of `group` until somebody has carried it out.
@@ -195,7 +199,7 @@ impl<T: Transport> Routes<T> {
         }
     }
 
-    async fn attempt(
+    pub(super) async fn attempt(
         &self,
         map: &ClusterMap,
         server: ServerId,
@@ -219,7 +223,8 @@ impl<T: Transport> Routes<T> {
                 | Response::Identity(_)
                 | Response::Written(_)
                 | Response::Answers { .. }
-                | Response::Raft(_)),
+                | Response::Raft(_)
+                | Response::Status(_)),
             ) => Attempt::Done(response),
         }
     }

@@ -103,6 +103,10 @@ impl<T: Transport> Shared<T> {
                 }
                 self.replicate(group, &message.0).await
             }
+            Request::Status => {
+                tracing::debug!("[{peer} | STATUS]");
+                Response::Status(Box::new(self.report()))
+            }
         }
     }
 

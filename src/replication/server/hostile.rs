@@ -178,6 +178,7 @@ async fn no_cut_or_damaged_frame_makes_a_server_panic() {
             reads: vec![Read::Get("a".into()), Read::Count],
         },
         victims.raft(GroupId(1), hostile::bad_snapshot(7)[0].clone()),
+        Request::Status,
     ];
     let mut random = 1_u64;
     for request in requests {

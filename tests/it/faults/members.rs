@@ -97,7 +97,7 @@ async fn a_server_that_joins_gets_its_share_and_one_that_leaves_gives_it_back() 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_comes_back_empty_is_filled_again_without_being_asked_to() {
     for lost in 0..3 {
-            let network = Network::new(lost as u64);
+        let network = Network::new(lost as u64);
         let mut servers = start(&network, 3, SNAPSHOT_ENTRIES).await;
         let broker = connect(&network, "broker", 3, 2).await;
         put_all(&broker, 1).await;
@@ -180,7 +180,7 @@ async fn a_server_that_has_left_comes_back_as_a_new_one_only() {
 #[tokio::test(start_paused = true)]
 async fn moves_go_on_when_those_who_carry_them_out_fail() {
     for seed in 0..2 {
-            let network = Network::new(seed);
+        let network = Network::new(seed);
         let mut servers = start(&network, 5, SNAPSHOT_ENTRIES).await;
         let broker = connect(&network, "broker", 5, 2).await;
         put_all(&broker, 1).await;
