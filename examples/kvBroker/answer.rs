@@ -53,7 +53,7 @@ fn changed(answer: Result<Put, BrokerError>) -> String {
 }
 
 /// What follows the verb, as it was typed.
-fn payload(line: &str) -> &str {
+pub(crate) fn payload(line: &str) -> &str {
     line.split_once([' ', '\t']).map_or("", |(_, payload)| payload.trim_start())
 }
 

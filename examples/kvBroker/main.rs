@@ -12,6 +12,7 @@ use triekv::{Broker, Cluster, Transport};
 use failure::Failure;
 
 mod answer;
+mod columns;
 mod connect;
 mod entry;
 mod failure;
@@ -20,6 +21,7 @@ mod lines;
 mod prompt;
 mod server_file;
 mod snippet;
+mod status;
 mod terminal;
 
 /// The exit status at Ctrl-C, as shells have it.
@@ -45,6 +47,8 @@ At the prompt:
   SET person1.address.city : \"Sparta\"           puts a part
   MERGE person1 : { \"name\" : null ; \"age\" : 22 }   puts fields, and removes those that are null
   REMOVE person1.address.city
+  STATUS                       servers, and where each shard is
+  EXPLAIN person1              the shard of a key, and which servers have it
   !DISCONNECT                  leaves, as the end of input does
 A key, or a step of a path, may be in double quotes. An answer repeats it as it was typed.
 On a terminal, a PUT goes on at the next line while a bracket is open; Ctrl-C gives it up.

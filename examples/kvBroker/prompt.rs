@@ -3,12 +3,13 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use triekv::parser::parse_command;
+use triekv::parser::{ParseError, parse_command};
 use triekv::{Broker, Transport};
 
-use crate::answer::{answer, not_parsed};
+use crate::answer::{answer, not_parsed, payload};
 use crate::lines::{LINE_BYTES_MAX, Line, Lines};
 use crate::snippet::Pointer;
+use crate::status;
 
 const HELP: &str = "\
 PUT KEY:{ \"name\" : \"Mary\" ; \"address\" : { \"city\" : \"Athens\" } }
@@ -18,6 +19,8 @@ DELETE KEY
 SET KEY.address.city : \"Sparta\"          puts a part; KEY.tags[0] is an item of a list
 MERGE KEY : { \"name\" : null ; \"age\" : 22 }   puts fields, and removes those that are null
 REMOVE KEY.address.city
+STATUS                   servers, and where each shard is
+EXPLAIN KEY              the shard of a key, and which servers have it
 !DISCONNECT              leaves, as Ctrl-D does
 A value goes on at the next line while a bracket is open; Ctrl-C gives it up.";
 
@@ -47,8 +50,9 @@ pub(crate) async fn run<T: Transport>(broker: &Broker<T>) -> io::Result<ExitCode
                 return Ok(ExitCode::SUCCESS);
             }
             "help" | "HELP" if matches!(lines, Lines::Terminal(_)) => writeln!(out, "{HELP}")?,
-            line => match parse_command(line) {
-                Ok(command) => writeln!(out, "{}", answer(broker, line, command).await)?,
+            "STATUS" => writeln!(out, "{}", status::told(&broker.status().await))?,
+            line => match reply(broker, line).await {
+                Ok(answer) => writeln!(out, "{answer}")?,
                 Err(error) => {
                     writeln!(out, "{}", not_parsed(line, &error))?;
                     let number = line.contains('\n').then_some(error.line() as u64);
@@ -58,5 +62,13 @@ pub(crate) async fn run<T: Transport>(broker: &Broker<T>) -> io::Result<ExitCode
                 }
             },
         }
+    }
+}
+
+/// The answer to a line of a verb and what it is about.
+async fn reply<T: Transport>(broker: &Broker<T>, line: &str) -> Result<String, ParseError> {
+    match status::key_to_explain(line) {
+        Some(key) => Ok(status::explained(payload(line), &broker.explain(&key?).await)),
+        None => Ok(answer(broker, line, parse_command(line)?).await),
     }
 }

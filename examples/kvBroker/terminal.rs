@@ -16,6 +16,10 @@ use crate::lines::{LINE_BYTES_MAX, Line};
 
 pub(crate) const PROMPT: &str = "kvStore> ";
 
+/// What the first word is completed to.
+const VERBS: [&str; 9] =
+    ["DELETE ", "EXPLAIN ", "GET ", "MERGE ", "PUT ", "QUERY ", "REMOVE ", "SET ", "STATUS"];
+
 pub(crate) struct Terminal {
     editor: Editor<Verbs, DefaultHistory>,
     /// Where the history is kept between sessions.
@@ -107,8 +111,8 @@ impl Completer for Verbs {
         _: &Context<'_>,
     ) -> rustyline::Result<(usize, Vec<String>)> {
         let typed = line.get(..position).unwrap_or_default().to_uppercase();
-        let verbs = ["DELETE ", "GET ", "MERGE ", "PUT ", "QUERY ", "REMOVE ", "SET "].into_iter();
-        Ok((0, verbs.filter(|verb| verb.starts_with(&typed)).map(str::to_owned).collect()))
+        let verbs = VERBS.into_iter().filter(|verb| verb.starts_with(&typed));
+        Ok((0, verbs.map(str::to_owned).collect()))
     }
 }
 

@@ -9,6 +9,7 @@ use process::{Dir, Process, Run, kill};
 mod durable;
 mod process;
 mod prompt;
+mod status;
 
 const WELCOME: &str = "\
 === Welcome to kvBroker ===

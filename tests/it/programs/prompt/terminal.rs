@@ -167,3 +167,22 @@ fn a_put_goes_on_at_the_next_line_while_a_bracket_is_open() {
     broker.type_keys("GET d\r");
     broker.until("\nd : {\"y\": 2}\n");
 }
+
+#[test]
+fn explain_and_status_are_completed_and_answered_in_columns() {
+    let dir = Dir::new("completion");
+    let mut broker = Typist::new(&dir, "kvBroker", "-k 1");
+    let prompt = "kvStore> ";
+    broker.until(prompt);
+    broker.type_keys("exp\t\"a b\"\r");
+    broker.until("EXPLAIN \"a b\"\n\"a b\" : shard ");
+    broker.until("  absent\n");
+    broker.until(prompt);
+    broker.type_keys("ST\t\r");
+    broker.until("STATUS\ncluster ");
+    broker.until("\nserver1  up ");
+    broker.until("\ngroup 0  whole");
+    broker.until(prompt);
+    broker.type_keys("help\r");
+    broker.until("\nEXPLAIN KEY ");
+}
