@@ -133,6 +133,9 @@ pub struct GroupStatus {
     pub leader: Option<ServerId>,
     /// The newest term that was told of; `None` if no replica can be reached.
     pub term: Option<u64>,
+    /// The index of the last entry that the leader, or else the most advanced replica, knows to be
+    /// committed; `None` if no replica can be reached, or none of them knows of any.
+    pub committed: Option<u64>,
     /// How many records the leader has, or else the most advanced replica; `None` in group 0 and if
     /// no replica can be reached.
     pub documents: Option<u64>,
@@ -154,6 +157,8 @@ pub struct ReplicaStatus {
     /// What it takes itself for, if it can be reached. A leader that has lost its majority does not
     /// know at once.
     pub role: Option<Role>,
+    /// Whom it takes for the leader; that one may be gone.
+    pub follows: Option<ServerId>,
     /// The index of the last entry that it has applied, 0 before the first; if it can be reached.
     pub applied: Option<u64>,
     /// How many entries of the leader's log it is not known to have; `None` without a leader, and
@@ -455,6 +460,7 @@ fn group_status(
             state,
             voter: voters.contains(&server),
             role: report.filter(|report| report.runs).map(|report| report.role),
+            follows: report.filter(|report| report.runs).and_then(|report| report.leader),
             applied: report.map(|report| report.applied.index),
             lag: if leads { Some(0) } else { lag },
         }
@@ -465,6 +471,7 @@ fn group_status(
         health: health(&replicas, placed.len(), leader.is_some()),
         leader: leader.map(|(id, _)| id),
         term: held.values().map(|report| report.term).max(),
+        committed: view.and_then(|view| view.committed),
         documents: view.and_then(|view| view.documents),
         replicas,
     }

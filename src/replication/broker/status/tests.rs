@@ -80,6 +80,8 @@ fn a_group_with_all_voters_up_is_whole_and_the_leader_counts_what_the_others_lac
     assert_eq!((group.health, group.leader), (Health::Whole, Some(ServerId(1))));
     assert_eq!(replicas(&group), [(Up, Some(0)), (Up, Some(0)), (Up, Some(40))]);
     assert_eq!((group.term, group.documents, group.voters_up()), (Some(5), Some(7), (3, 3)));
+    assert_eq!(group.committed, Some(100));
+    assert!(group.replicas.iter().all(|replica| replica.follows == group.leader));
 }
 
 #[test]

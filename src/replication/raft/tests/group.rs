@@ -131,11 +131,18 @@ fn a_group_whose_log_fails_acknowledges_nothing_and_stops() {
         let storage = open(&disk).unwrap();
         let group = lead(&storage, 1000).await;
         propose(&group, 0).await.unwrap();
+        let report = group.report(Duration::from_secs(1));
+        assert!(report.runs && report.leads, "{report:?}");
+        assert_eq!((report.leader, report.voters), (Some(SERVER), vec![SERVER]));
+        assert_eq!(report.committed, Some(report.applied.index));
+        assert_eq!((report.learners, report.followers), (vec![], vec![]));
         disk.fail(crate::log::Fault::Sync { operation: disk.operations() });
         assert!(matches!(propose(&group, 1).await, Err(GroupError::Unknown)));
         storage.failed().await;
         assert!(propose(&group, 2).await.is_err());
         group.stop().await;
+        let report = group.report(Duration::from_secs(1));
+        assert!(!report.runs && !report.leads, "{report:?}");
         drop((group, storage));
         disk.power_cut(0);
         let group = lead(&open(&disk).unwrap(), 1000).await;
