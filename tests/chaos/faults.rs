@@ -94,6 +94,8 @@ struct Active {
     began: Instant,
     from: Duration,
     lasts: Duration,
+    /// Whether no other fault was there at the same time.
+    is_alone: bool,
     /// How often servers had come to lead a group before.
     elections: u64,
     /// Whether the effect was seen already.
@@ -164,6 +166,10 @@ impl Trouble {
             if self.draws.random_range(0..3) == 0 {
                 self.rest(0..800).await;
                 self.begin_next(&mut active).await?;
+                let is_alone = active.len() < 2;
+                for fault in &mut active {
+                    fault.is_alone = is_alone;
+                }
             }
             active.sort_by_key(|fault| fault.began + fault.lasts);
             for fault in &mut active {
@@ -273,6 +279,7 @@ impl Trouble {
             began: Instant::now(),
             from: self.history.now(),
             lasts: Duration::from_millis(self.draws.random_range(fault.lasts())),
+            is_alone: true,
             has_bitten: false,
             filler: None,
             victims,
@@ -287,7 +294,7 @@ impl Trouble {
                     let status = self.servers.all[*victim].kill();
                     killed += usize::from(status.and_then(|status| status.signal()) == Some(9));
                 }
-                active.has_bitten = killed == active.victims.len() && fault == Fault::Kill;
+                active.has_bitten = killed == active.victims.len();
             }
             Fault::Pause | Fault::PauseLeader => {
                 let server = &self.servers.all[first];
@@ -345,6 +352,9 @@ impl Trouble {
     }
 
     async fn end(&mut self, active: &mut Active) -> Result<(), String> {
+        if Self::elects(active) && matches!(active.fault, Fault::LeaderAlone | Fault::PauseLeader) {
+            self.await_election(active).await;
+        }
         self.note(&format!("end of {} of {:?}", active.fault.name(), active.victims));
         match active.fault {
             Fault::Kill | Fault::KillLeader | Fault::KillAll | Fault::Restart => {
@@ -373,11 +383,13 @@ impl Trouble {
         Ok(())
     }
 
-    /// Whether another leader is elected, whatever else happens.
+    /// Whether a leader is elected, whatever else happens.
     fn elects(active: &Active) -> bool {
         match active.fault {
-            Fault::KillLeader | Fault::KillAll | Fault::LeaderAlone => true,
-            Fault::PauseLeader => active.lasts > REPLACED_AFTER,
+            Fault::KillLeader | Fault::KillAll => true,
+            // The others may lack a majority with a second fault.
+            Fault::LeaderAlone => active.is_alone,
+            Fault::PauseLeader => active.is_alone && active.lasts > REPLACED_AFTER,
             Fault::Kill
             | Fault::Pause
             | Fault::Restart
@@ -387,16 +399,23 @@ impl Trouble {
         }
     }
 
+    /// Waits until a server comes to lead a group after the fault began; says whether one did.
+    async fn await_election(&mut self, active: &Active) -> bool {
+        let until = Instant::now() + BITE_MAX;
+        while self.servers.elections().iter().sum::<u64>() == active.elections {
+            if Instant::now() > until {
+                return false;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        true
+    }
+
     /// Notes whether the fault, which is over, had its effect.
     async fn confirm(&mut self, active: Active, recovery: Option<Duration>) {
         let mut has_bitten = active.has_bitten;
         if Self::elects(&active) {
-            let until = Instant::now() + BITE_MAX;
-            let elections = |servers: &mut Servers| servers.elections().iter().sum::<u64>();
-            while elections(&mut self.servers) == active.elections && Instant::now() < until {
-                sleep(Duration::from_millis(20)).await;
-            }
-            has_bitten = elections(&mut self.servers) > active.elections;
+            has_bitten &= self.await_election(&active).await;
         }
         let Active { fault, from, victims, .. } = active;
         if has_bitten {

@@ -4,9 +4,8 @@
 use std::env;
 use std::fs;
 use std::io;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 
 /// Room of a file system that gets full: for some segments of the log and two snapshots.
 const MOUNT_BYTES: u64 = 384 << 20;
@@ -29,19 +28,19 @@ pub(crate) struct Ground {
 }
 
 /// The namespaces: what is mounted, started and sent in them is gone when their first process ends.
-const UNSHARE: [&str; 6] = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
+const UNSHARE: [&str; 7] =
+    ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
 
 impl Ground {
-    /// Begins this program anew in namespaces of its own, where that is allowed; it does not return
-    /// then. Returns what is in the way where it is not.
-    pub(crate) fn isolate() -> Result<(), String> {
-        let mut probe = UNSHARE.to_vec();
-        probe.extend(["ip", "link", "set", "lo", "up"]);
-        run("unshare", &probe)?;
+    /// Runs this program in namespaces of its own, which end with it whatever ends it. Fails with
+    /// what is in the way where that is not allowed.
+    pub(crate) fn isolate() -> Result<ExitStatus, String> {
+        let prefix = [&WITH_PARENT[..], &UNSHARE].concat();
+        run("setpriv", &[&prefix[..], &["ip", "link", "set", "lo", "up"]].concat())?;
         let program = env::current_exe().map_err(|error| error.to_string())?;
-        let mut command = Command::new("unshare");
-        command.args(UNSHARE).arg(program).args(env::args_os().skip(1)).arg("--isolated");
-        Err(format!("unshare: {}", command.exec()))
+        let mut command = Command::new("setpriv");
+        command.args(prefix).arg(program).args(env::args_os().skip(1)).arg("--isolated");
+        command.status().map_err(|error| error.to_string())
     }
 
     /// Looks at what works.

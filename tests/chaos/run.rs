@@ -123,7 +123,14 @@ pub(super) fn main() -> ExitCode {
     if !options.harness.wants() {
         return ExitCode::SUCCESS;
     }
-    let not_isolated = if options.isolated { None } else { Ground::isolate().err() };
+    let mut not_isolated = None;
+    if !options.isolated {
+        match Ground::isolate() {
+            Ok(status) if status.success() => return ExitCode::SUCCESS,
+            Ok(_) => return ExitCode::FAILURE,
+            Err(error) => not_isolated = Some(error),
+        }
+    }
     check::check_the_check();
     let ground = Ground::find(options.isolated, not_isolated);
     for missing in &ground.missing {
