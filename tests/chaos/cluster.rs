@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::env;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
 
 use super::ground::{Ground, Mount, run};
 
@@ -32,6 +34,9 @@ fn program() -> Result<PathBuf, String> {
         Err(format!("{} is missing: run cargo build --examples", program.display()))
     }
 }
+
+/// Where the directories of runs are.
+const DIRECTORIES: &str = env!("CARGO_TARGET_TMPDIR");
 
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -215,23 +220,20 @@ impl Drop for Server {
 #[derive(Debug)]
 pub(crate) struct Servers {
     pub(crate) ground: Ground,
-    directory: PathBuf,
     pub(crate) all: Vec<Server>,
+    /// Removed after the servers have ended.
+    directory: TempDir,
 }
 
 impl Servers {
-    /// Starts this many servers, each in its own directory of `directory`.
-    pub(crate) fn start(
-        ground: Ground,
-        directory: &Path,
-        count: usize,
-        seed: u64,
-    ) -> Result<Self, String> {
+    /// Starts this many servers, each in a directory of its own below a new one.
+    pub(crate) fn start(ground: Ground, count: usize, seed: u64) -> Result<Self, String> {
         let program = program()?;
-        fs::create_dir_all(directory).map_err(|error| error.to_string())?;
-        let mut servers = Self { ground, directory: directory.to_owned(), all: Vec::new() };
+        let directory = tempfile::Builder::new().prefix("chaos-").tempdir_in(DIRECTORIES);
+        let directory = directory.map_err(|error| format!("{DIRECTORIES}: {error}"))?;
+        let mut servers = Self { ground, all: Vec::new(), directory };
         for number in 0..count {
-            let data = directory.join(format!("server{number}"));
+            let data = servers.directory.path().join(format!("server{number}"));
             // One of them syncs to the disk that is there.
             let mounts = servers.ground.mounts && number as u64 != seed % count as u64;
             let mount = mounts.then(|| Mount::new(&data)).transpose()?;
@@ -240,7 +242,7 @@ impl Servers {
                 number,
                 program: program.clone(),
                 data,
-                log: directory.join(format!("server{number}.log")),
+                log: servers.directory.path().join(format!("server{number}.log")),
                 address,
                 port,
                 child: None,
@@ -317,16 +319,15 @@ impl Servers {
         self.all.iter().map(tail).collect()
     }
 
-    /// Kills all of them; keeps what they have on disk, or removes it.
-    pub(crate) fn end(mut self, keep: bool) -> Result<(), String> {
+    /// Kills all of them and leaves what they have on disk there; returns where.
+    pub(crate) fn end_and_keep(mut self) -> Result<PathBuf, String> {
         for server in &mut self.all {
             server.kill();
-            if let Some(mount) = server.mount.take_if(|_| keep) {
+            if let Some(mount) = server.mount.take() {
                 mount.keep()?;
             }
         }
-        let directory = self.directory.clone();
-        drop(self);
-        if keep { Ok(()) } else { fs::remove_dir_all(directory).map_err(|error| error.to_string()) }
+        self.directory.disable_cleanup(true);
+        Ok(self.directory.path().to_owned())
     }
 }

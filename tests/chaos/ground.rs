@@ -7,6 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
+use clap::ValueEnum;
+
 /// Room of a file system that gets full: for some segments of the log and two snapshots.
 const MOUNT_BYTES: u64 = 384 << 20;
 
@@ -15,8 +17,8 @@ const USERS: usize = 20_000;
 
 #[derive(Debug)]
 pub(crate) struct Ground {
-    /// Whether processes, mounts and the network are this run's own.
-    pub(crate) is_isolated: bool,
+    /// Whether the network is this run's own.
+    has_network: bool,
     /// Whether the network can be cut between servers.
     pub(crate) cuts: bool,
     /// Whether a directory can be given a small file system.
@@ -27,47 +29,72 @@ pub(crate) struct Ground {
     pub(crate) missing: Vec<String>,
 }
 
-/// The namespaces: what is mounted, started and sent in them is gone when their first process ends.
-const UNSHARE: [&str; 7] =
-    ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
+/// What a run has for itself: what is started and mounted there is gone when its first process ends.
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+pub(crate) enum Own {
+    /// Processes and mounts.
+    Mounts,
+    /// And the network.
+    Network,
+}
+
+impl Own {
+    /// The command that runs others in such namespaces, and ends them when it is ended.
+    fn command(self) -> Vec<&'static str> {
+        let unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
+        let network = if self == Self::Network { &["--net"][..] } else { &[] };
+        [&WITH_PARENT[..], &unshare, network].concat()
+    }
+
+    fn probe(self) -> &'static [&'static str] {
+        if self == Self::Network { &LOOPBACK } else { &["true"] }
+    }
+}
 
 impl Ground {
     /// Runs this program in namespaces of its own, which end with it whatever ends it. Fails with
     /// what is in the way where that is not allowed.
     pub(crate) fn isolate() -> Result<ExitStatus, String> {
-        let prefix = [&WITH_PARENT[..], &UNSHARE].concat();
-        run("setpriv", &[&prefix[..], &["ip", "link", "set", "lo", "up"]].concat())?;
+        let works = |own: Own| run("setpriv", &[&own.command(), own.probe()].concat());
+        let (own, name) = match works(Own::Network) {
+            Ok(()) => (Own::Network, "network"),
+            Err(_) => works(Own::Mounts).map(|()| (Own::Mounts, "mounts"))?,
+        };
         let program = env::current_exe().map_err(|error| error.to_string())?;
         let mut command = Command::new("setpriv");
-        command.args(prefix).arg(program).args(env::args_os().skip(1)).arg("--isolated");
-        command.status().map_err(|error| error.to_string())
+        command.args(own.command()).arg(program).args(env::args_os().skip(1));
+        command.args(["--own", name]).status().map_err(|error| error.to_string())
     }
 
     /// Looks at what works.
-    pub(crate) fn find(is_isolated: bool, not_isolated: Option<String>) -> Self {
+    pub(crate) fn find(own: Option<Own>, why_not: Option<String>) -> Self {
         let mut missing = Vec::new();
         let mut note = |outcome: Result<(), String>, without: &str| {
             let error = outcome.as_ref().err();
             missing.extend(error.map(|error| format!("{without}: {error}")));
             outcome.is_ok()
         };
-        let (mut cuts, mut mounts) = (false, false);
-        if is_isolated {
+        let has_network = own == Some(Own::Network);
+        let network = if has_network {
             let user = [&["--reuid", "20001"][..], &AS_USER, &["true"]].concat();
-            let network = run("ip", &["link", "set", "lo", "up"])
+            run(LOOPBACK[0], &LOOPBACK[1..])
                 .and_then(|()| run("nft", &["add", "table", "inet", "chaos"]))
-                .and_then(|()| run("setpriv", &user));
-            cuts = note(network, "no partitions");
-            mounts = note(run("mount", &["-t", "tmpfs", "tmpfs", "/mnt"]), "no full disks");
+                .and_then(|()| run("setpriv", &user))
         } else {
-            let error = not_isolated.unwrap_or_else(|| "not asked for".to_owned());
-            note(Err(error), "no partitions, no full disks");
-        }
+            let why_not = run("unshare", &[&["--net"], &LOOPBACK[..]].concat());
+            why_not.and(Err("there is no network for this run alone".to_owned()))
+        };
+        let mount = match own {
+            Some(_) => run("mount", &["-t", "tmpfs", "tmpfs", "/mnt"]),
+            None => Err(why_not.unwrap_or_default()),
+        };
+        let cuts = note(network, "no partitions");
+        let mounts = note(mount, "no full disks");
         let works = run("setpriv", &[&WITH_PARENT[..], &["true"]].concat());
         let without = "servers outlive this program if it is killed";
-        let is_told = !is_isolated && note(works, without);
+        let is_told = own.is_none() && note(works, without);
         let with_parent = if is_told { &WITH_PARENT[..] } else { &[] };
-        Self { is_isolated, cuts, mounts, with_parent, missing }
+        Self { has_network, cuts, mounts, with_parent, missing }
     }
 
     /// The command that starts a program as the server of this number.
@@ -85,7 +112,7 @@ impl Ground {
 
     /// The address of a server, and the port: 0 where the system chooses one.
     pub(crate) fn address(&self, number: usize) -> (String, u16) {
-        if self.is_isolated {
+        if self.has_network {
             // Below the ports that connections are given, so that none takes that of a server
             // that is down.
             (format!("127.0.0.{}", number + 1), 7070)
@@ -99,6 +126,10 @@ impl Ground {
 const AS_USER: [&str; 3] =
     ["--clear-groups", "--inh-caps=+dac_override", "--ambient-caps=+dac_override"];
 
+/// The command that makes a connection to this machine work in a new network.
+const LOOPBACK: [&str; 5] = ["ip", "link", "set", "lo", "up"];
+
+/// What tells a program to end with its parent.
 const WITH_PARENT: [&str; 2] = ["--pdeathsig", "KILL"];
 
 fn user(number: usize) -> usize {

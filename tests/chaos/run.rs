@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -14,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::check::{self, Wrong};
 use super::cluster::Servers;
 use super::faults::{Fault, Trouble};
-use super::ground::Ground;
+use super::ground::{Ground, Own};
 use super::workload::{History, Workload, connect};
 
 /// How many operations before the wrong one are shown, and how many lines of each server's log.
@@ -48,9 +47,9 @@ struct Options {
     /// Do wrong on purpose, so that the run must fail
     #[arg(long, value_enum)]
     plant: Option<Plant>,
-    /// The namespaces are there already
-    #[arg(long, hide = true)]
-    isolated: bool,
+    /// What this run has for itself already
+    #[arg(long, value_enum, hide = true)]
+    own: Option<Own>,
     #[command(flatten)]
     harness: Harness,
 }
@@ -123,16 +122,16 @@ pub(super) fn main() -> ExitCode {
     if !options.harness.wants() {
         return ExitCode::SUCCESS;
     }
-    let mut not_isolated = None;
-    if !options.isolated {
+    let mut why_not = None;
+    if options.own.is_none() {
         match Ground::isolate() {
             Ok(status) if status.success() => return ExitCode::SUCCESS,
             Ok(_) => return ExitCode::FAILURE,
-            Err(error) => not_isolated = Some(error),
+            Err(error) => why_not = Some(error),
         }
     }
     check::check_the_check();
-    let ground = Ground::find(options.isolated, not_isolated);
+    let ground = Ground::find(options.own, why_not);
     for missing in &ground.missing {
         println!("skipped: {missing}");
     }
@@ -162,9 +161,8 @@ pub(super) fn main() -> ExitCode {
 }
 
 async fn run(options: &Options, ground: Ground, seed: u64) -> Result<(), String> {
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("chaos-{seed}"));
     let count = options.servers.parse().map_err(|error| format!("--servers: {error}"))?;
-    let servers = Servers::start(ground, &directory, count, seed)?;
+    let servers = Servers::start(ground, count, seed)?;
     let broker = connect(&servers.endpoints(), 5_000).await?;
     let stale = options.plant == Some(Plant::StaleReads);
     let workload = Workload::start(servers.endpoints(), seed, stale).await?;
@@ -181,18 +179,18 @@ async fn run(options: &Options, ground: Ground, seed: u64) -> Result<(), String>
         _ = terminated.recv() => Err("terminated".to_owned()),
     };
     summarize(&history, &trouble);
-    let verdict = outcome.and_then(|()| judge(&history, &trouble, options.seconds));
+    let verdict =
+        judge(&history).and(outcome).and_then(|()| judge_run(&history, &trouble, options));
     if verdict.is_err() || options.verbose {
         println!("{}", trouble.diary.join("\n"));
     }
     if verdict.is_err() {
         println!("{}", trouble.servers.tails(LOG_LINES));
     }
-    let keep = options.keep && verdict.is_err();
-    if keep {
+    if options.keep && verdict.is_err() {
+        let directory = trouble.servers.end_and_keep()?;
         println!("the servers' directories are in {}", directory.display());
     }
-    trouble.servers.end(keep)?;
     verdict
 }
 
@@ -202,8 +200,10 @@ async fn go_on(
     until: Instant,
     seed: u64,
 ) -> Result<(), String> {
-    trouble.run(until).await?;
-    workload.finish(seed).await?;
+    let troubled = trouble.run(until).await;
+    // Whatever went wrong, the histories may tell more.
+    let finished = workload.finish(seed).await;
+    troubled.and(finished)?;
     trouble.servers.check_running()
 }
 
@@ -236,19 +236,28 @@ fn median_max(mut times: Vec<Duration>) -> String {
     }
 }
 
-fn judge(history: &History, trouble: &Trouble, seconds: u64) -> Result<(), String> {
-    trouble.servers.check_logs()?;
+fn judge(history: &History) -> Result<(), String> {
+    // What a client was about to write when it was given up is not in the history.
+    if !history.is_complete() {
+        return Ok(());
+    }
     if let Err(Wrong { what, history }) = check::check(&history.operations()) {
         for operation in &history[history.len().saturating_sub(HISTORY_LINES)..] {
             println!("{operation}");
         }
         return Err(what);
     }
+    Ok(())
+}
+
+/// Whether the run proves something.
+fn judge_run(history: &History, trouble: &Trouble, options: &Options) -> Result<(), String> {
+    trouble.servers.check_logs()?;
     if !trouble.without_bite.is_empty() {
         return Err(format!("without effect: {}", trouble.without_bite.join("; ")));
     }
     let written = history.counts().written;
-    if written < WRITES_MIN * seconds {
+    if written < WRITES_MIN * options.seconds {
         return Err(format!("only {written} writes were acknowledged"));
     }
     Ok(())

@@ -34,7 +34,7 @@ const DEADLINES: [u64; 5] = [5_000, 5_000, 1_500, 600, 250];
 /// What keys that are written once begin with.
 const APPENDED: &str = "append-";
 
-/// How long it may take until all is read at the end.
+/// How long it may take to connect, and to read all at the end.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What was asked and told, of all clients.
@@ -48,6 +48,8 @@ pub(crate) struct History {
     /// milliseconds.
     pulses: Vec<AtomicU64>,
     disk_full: AtomicU64,
+    /// Whether all clients have ended and noted all that they did.
+    is_complete: AtomicBool,
 }
 
 impl History {
@@ -59,6 +61,7 @@ impl History {
             operations: Mutex::default(),
             pulses: (0..KEYS).map(|_| AtomicU64::new(0)).collect(),
             disk_full: AtomicU64::new(0),
+            is_complete: AtomicBool::new(false),
         }
     }
 
@@ -76,6 +79,10 @@ impl History {
     /// How many writes were refused since a disk is full.
     pub(crate) fn disk_full(&self) -> u64 {
         self.disk_full.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.is_complete.load(Ordering::SeqCst)
     }
 
     pub(crate) fn operations(&self) -> MutexGuard<'_, Vec<Operation>> {
@@ -299,12 +306,23 @@ impl Client {
     }
 }
 
+/// A broker of the cluster of these servers, which is founded if it is not there.
 pub(crate) async fn connect(servers: &[String], deadline: u64) -> Result<TcpBroker, String> {
-    let broker = Broker::builder(TcpTransport::default())
-        .servers(servers.iter().cloned())
-        .copies(servers.len())
-        .deadline(Duration::from_millis(deadline));
-    broker.connect().await.map_err(|error| format!("cannot connect: {error:?}"))
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let broker = Broker::builder(TcpTransport::default())
+            .servers(servers.iter().cloned())
+            .copies(servers.len())
+            .deadline(Duration::from_millis(deadline));
+        match timeout(PATIENCE, broker.connect()).await {
+            Ok(Ok(broker)) => return Ok(broker),
+            Ok(Err(error)) if Instant::now() > until => {
+                return Err(format!("cannot connect: {error:?}"));
+            }
+            Ok(Err(_)) => sleep(Duration::from_millis(100)).await,
+            Err(_) => return Err("a broker hangs that was to connect".to_owned()),
+        }
+    }
 }
 
 /// All clients at work.
@@ -360,15 +378,9 @@ impl Workload {
         while let Some(ended) = self.clients.join_next().await {
             ended.map_err(|error| format!("a client ended: {error}"))?;
         }
+        self.history.is_complete.store(true, Ordering::SeqCst);
+        let broker = connect(&self.servers, 5_000).await?;
         let until = Instant::now() + PATIENCE;
-        let broker = loop {
-            match timeout(PATIENCE, connect(&self.servers, 5_000)).await {
-                Ok(Ok(broker)) => break broker,
-                Ok(Err(error)) if Instant::now() > until => return Err(error),
-                Ok(Err(_)) => sleep(Duration::from_millis(100)).await,
-                Err(_) => return Err("no new broker can connect".to_owned()),
-            }
-        };
         let (history, draws) = (self.history, ChaCha8Rng::seed_from_u64(seed));
         let client = Client { broker, history, draws };
         let keys = client.history.keys();
