@@ -264,13 +264,17 @@ impl Servers {
         self.all.iter().map(Server::endpoint).collect()
     }
 
-    /// How many shards each server leads, by what they have logged.
+    /// How many shards each server leads, by what they have logged; without those that two of them
+    /// lead, since one does not know yet that it was replaced.
     pub(crate) fn leads(&mut self) -> Vec<usize> {
         self.read_logs();
-        let shards = |server: &Server| {
-            let shards = server.leads.iter().filter(|group| group.starts_with("shard"));
-            if server.is_running() { shards.count() } else { 0 }
+        let running = || self.all.iter().filter(|server| server.is_running());
+        let is_led_once = |group: &&String| {
+            let leaders = running().filter(|server| server.leads.contains(*group));
+            group.starts_with("shard") && leaders.count() == 1
         };
+        let shards = |server: &Server| server.leads.iter().filter(is_led_once).count();
+        let shards = |server: &Server| if server.is_running() { shards(server) } else { 0 };
         self.all.iter().map(shards).collect()
     }
 

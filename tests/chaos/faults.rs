@@ -353,7 +353,13 @@ impl Trouble {
 
     async fn end(&mut self, active: &mut Active) -> Result<(), String> {
         if Self::elects(active) && matches!(active.fault, Fault::LeaderAlone | Fault::PauseLeader) {
-            self.await_election(active).await;
+            // While it is away: there is one as soon as it is back, in any case.
+            if !self.await_election(active).await {
+                let name = active.fault.name();
+                let what = format!("{name} at {:.1?}: no election in {BITE_MAX:?}", active.from);
+                self.note(&what);
+                self.without_bite.push(what);
+            }
         }
         self.note(&format!("end of {} of {:?}", active.fault.name(), active.victims));
         match active.fault {

@@ -112,13 +112,7 @@ impl Ground {
 
     /// The address of a server, and the port: 0 where the system chooses one.
     pub(crate) fn address(&self, number: usize) -> (String, u16) {
-        if self.has_network {
-            // Below the ports that connections are given, so that none takes that of a server
-            // that is down.
-            (format!("127.0.0.{}", number + 1), 7070)
-        } else {
-            ("127.0.0.1".to_owned(), 0)
-        }
+        if self.has_network { (address(number), PORT) } else { ("127.0.0.1".to_owned(), 0) }
     }
 }
 
@@ -132,6 +126,16 @@ const LOOPBACK: [&str; 5] = ["ip", "link", "set", "lo", "up"];
 /// What tells a program to end with its parent.
 const WITH_PARENT: [&str; 2] = ["--pdeathsig", "KILL"];
 
+/// The port of each server in a network of its own: below those that connections are given, so that
+/// none takes that of a server that is down.
+const PORT: u16 = 7070;
+
+/// The address of a server in a network of its own. All connections come from 127.0.0.1, so that is
+/// the address of none.
+fn address(number: usize) -> String {
+    format!("127.0.0.{}", number + 2)
+}
+
 fn user(number: usize) -> usize {
     USERS + 1 + number
 }
@@ -140,12 +144,12 @@ fn user(number: usize) -> usize {
 pub(crate) struct Cuts;
 
 impl Cuts {
-    /// Drops what each of these servers sends to the address of the other.
+    /// Drops what each of these servers sends on connections that it has to the other one.
     pub(crate) fn cut(pairs: &[(usize, usize)]) -> Result<(), String> {
         let hook = "{ type filter hook output priority 0; }";
         let rule = |(from, to): &(usize, usize)| {
-            let (user, to) = (user(*from), to + 1);
-            let matches = format!("meta skuid {user} ip daddr 127.0.0.{to}");
+            let (user, to) = (user(*from), address(*to));
+            let matches = format!("meta skuid {user} ip daddr {to} tcp dport {PORT}");
             format!("add rule inet chaos out {matches} counter drop\n")
         };
         let rules: String = pairs.iter().map(rule).collect();
