@@ -20,7 +20,7 @@ use super::workload::{Filler, History, TcpBroker};
 
 /// How long the cluster may take to answer writes of all keys after all is healed, on a machine that
 /// does other things, too.
-const RECOVERY_MAX: Duration = Duration::from_secs(30);
+const RECOVERY_MAX: Duration = Duration::from_mins(1);
 
 /// How long the effect of a fault may take to be seen.
 const BITE_MAX: Duration = Duration::from_secs(20);

@@ -2,7 +2,7 @@
 //! from each other and their disks get full; what the clients were told is checked.
 //!
 //! `cargo test` runs it for some seconds, `cargo test --test chaos -- --seconds 120 --seed 7` for
-//! longer. The seed decides which faults come, whom they befall and how long they last; when what
+//! longer. The seed decides which faults come, whom they befall and how long they last; what then
 //! happens in the servers is up to the machine, so a seed that failed may have to be run again some
 //! times. As root on Linux the servers get a network and file systems of their own. Elsewhere the
 //! faults that need them are left out, by name.
