@@ -27,8 +27,11 @@
 //! after a loss of power of all servers. Without one it is in memory, and a server that stops comes
 //! back as a new, empty one.
 //!
-//! What is missing: servers cannot join or leave a cluster that is founded, not even in the place of
-//! one whose disk is lost; one cluster cannot move between addresses.
+//! # Servers that come and go
+//!
+//! [`Broker::join`] and [`Broker::leave`] tell group 0, whose leader moves the shards; a server that
+//! comes back empty takes the place of the one that was at its address without being asked to.
+//! [`Broker::status`] tells how it is.
 
 use std::fmt;
 
@@ -49,8 +52,8 @@ pub use crate::parser::{LINE_BYTES_MAX, LineError};
 pub use broker::{
     Broker, BrokerBuilder, BrokerError, COMMAND_BYTES_MAX, ClusterStatus, ConnectError, CopyStatus,
     Explanation, GroupStatus, Health, Holds, IdentifyError, LoadError, LoadEvent, LoadMode,
-    LoadReport, MemberError, ReplicaState, ReplicaStatus, ServerState, ServerStatus, Stale,
-    StatusError, Unreached,
+    LoadReport, MemberError, RecoverError, Recovery, ReplicaState, ReplicaStatus, ServerState,
+    ServerStatus, Stale, StatusError, Unreached,
 };
 pub use cluster::{Cluster, ClusterBuilder, ClusterError};
 pub use message::{DecodeError, Refusal};
@@ -108,6 +111,11 @@ impl GroupId {
     /// The group of a shard in this generation.
     pub(crate) fn of(shard: ShardId, generation: u16) -> Self {
         Self(Self::from(shard).0 | u32::from(generation) << GENERATION_SHIFT)
+    }
+
+    /// How many times its shard was recovered without a majority.
+    pub(crate) fn generation(self) -> u32 {
+        self.0 >> GENERATION_SHIFT
     }
 
     /// The shard that the group holds, `None` for group 0.

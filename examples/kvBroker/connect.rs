@@ -13,10 +13,13 @@ use crate::server_file::ServerAddress;
 pub(crate) async fn connect(
     servers: &[ServerAddress],
     copies: usize,
+    exact: bool,
 ) -> io::Result<Result<Broker<TcpTransport>, ConnectError>> {
     let builder = Broker::builder(TcpTransport::default());
     let addresses = servers.iter().map(ServerAddress::joined);
-    let connected = builder.servers(addresses).copies(copies).connect().await;
+    let builder = builder.servers(addresses).copies(copies);
+    let builder = if exact { builder.exact_copies() } else { builder };
+    let connected = builder.connect().await;
     let unreached = match &connected {
         Ok(broker) => broker.unreached(),
         Err(ConnectError::TooFewServers { unreached, .. }) => unreached,
@@ -65,7 +68,13 @@ pub(crate) fn tell<T: Transport>(broker: &Broker<T>, copies: usize) -> io::Resul
         )?;
     }
     for address in broker.newcomers() {
-        writeln!(out, "{address} is not part of the cluster: it was started after its founding")?;
+        writeln!(out, "{address} is new to the cluster, and joins it")?;
+    }
+    for address in broker.left() {
+        writeln!(
+            out,
+            "{address} has left the cluster: started in an empty directory, it joins it again"
+        )?;
     }
     Ok(())
 }

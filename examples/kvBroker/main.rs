@@ -18,6 +18,7 @@ mod entry;
 mod failure;
 mod index;
 mod lines;
+mod members;
 mod prompt;
 mod server_file;
 mod snippet;
@@ -49,6 +50,9 @@ At the prompt:
   REMOVE person1.address.city
   STATUS                       servers, and where each shard is
   EXPLAIN person1              the shard of a key, and which servers have it
+  !JOIN 10.0.0.4 9000          has a new server hold its share
+  !LEAVE 10.0.0.4 9000         has a server give up what it holds, so that it can be stopped
+  !UNSAFE-RECOVER 3            goes on with shard 3, which has lost its majority for good
   !DISCONNECT                  leaves, as the end of input does
 A key, or a step of a path, may be in double quotes. An answer repeats it as it was typed.
 On a terminal, a PUT goes on at the next line while a bracket is open; Ctrl-C gives it up.
@@ -60,7 +64,11 @@ since stays, also when the servers were stopped meanwhile. The records of anothe
 their keys are absent. --reload puts every line, whatever there is. --fresh deletes every record of
 the cluster first, without asking.
 
-Each record has -k copies, made an odd number where there are enough servers: every command works
+A server of the file that is new joins the cluster, and one that comes back empty takes the place of
+the one that was at its address: shards move to it by themselves.
+
+Each record has -k copies, made an odd number where there are enough servers (unless --exact-copies
+was given at the founding: two copies take no write while one is down): every command works
 while a majority of a record's servers is up. Without one, reads are answered by the copies that
 are left, after a warning, and writes are refused.
 
@@ -80,6 +88,9 @@ struct Options {
     /// Copies of each record, at least 1; may be left out without -s, and is then 2
     #[arg(short, long = "kReplication", value_name = "N", allow_negative_numbers = true)]
     k_replication: Option<i64>,
+    /// Keep exactly N copies in a new cluster, also if N is even
+    #[arg(long)]
+    exact_copies: bool,
     /// Put every line of the file, also if it was indexed before
     #[arg(long)]
     reload: bool,
@@ -108,7 +119,9 @@ fn run(options: &Options) -> Result<ExitCode, Failure> {
             }
         });
         if let Some(servers) = servers {
-            let broker = connect::connect(&servers, copies).await?.map_err(Failure::Connect)?;
+            let broker = connect::connect(&servers, copies, options.exact_copies)
+                .await?
+                .map_err(Failure::Connect)?;
             connect::tell_of_others(&broker, &servers)?;
             session(&broker, copies, options).await
         } else {

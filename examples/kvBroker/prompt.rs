@@ -8,6 +8,7 @@ use triekv::{Broker, Transport};
 
 use crate::answer::{answer, not_parsed, payload};
 use crate::lines::{LINE_BYTES_MAX, Line, Lines};
+use crate::members;
 use crate::snippet::Pointer;
 use crate::status;
 
@@ -21,6 +22,9 @@ MERGE KEY : { \"name\" : null ; \"age\" : 22 }   puts fields, and removes those 
 REMOVE KEY.address.city
 STATUS                   servers, and where each shard is
 EXPLAIN KEY              the shard of a key, and which servers have it
+!JOIN HOST PORT          has a server hold its share
+!LEAVE HOST PORT         has a server give up what it holds
+!UNSAFE-RECOVER SHARD    goes on with a shard that has lost its majority for good
 !DISCONNECT              leaves, as Ctrl-D does
 A value goes on at the next line while a bracket is open; Ctrl-C gives it up.";
 
@@ -51,6 +55,9 @@ pub(crate) async fn run<T: Transport>(broker: &Broker<T>) -> io::Result<ExitCode
             }
             "help" | "HELP" if matches!(lines, Lines::Terminal(_)) => writeln!(out, "{HELP}")?,
             "STATUS" => writeln!(out, "{}", status::told(&broker.status().await))?,
+            line if members::is_command(line) => {
+                writeln!(out, "{}", members::answer(broker, line).await)?;
+            }
             line => match reply(broker, line).await {
                 Ok(answer) => writeln!(out, "{answer}")?,
                 Err(error) => {

@@ -76,7 +76,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<ServerAddress>, ServerFileError> {
 }
 
 /// The server of a line; none on a line that is blank or a comment.
-fn parse_line(line: &[u8]) -> Result<Option<ServerAddress>, Problem> {
+pub(crate) fn parse_line(line: &[u8]) -> Result<Option<ServerAddress>, Problem> {
     let line = std::str::from_utf8(line).map_err(|_| Problem::NotUtf8)?;
     let (line, _comment) = line.split_once('#').unwrap_or((line, ""));
     let mut fields = line.split_whitespace();

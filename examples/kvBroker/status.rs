@@ -30,11 +30,15 @@ pub(crate) fn key_to_explain(line: &str) -> Option<Result<String, ParseError>> {
 
 /// The answer to STATUS.
 pub(crate) fn told(status: &ClusterStatus) -> String {
-    let ClusterStatus { cluster, copies, voters, epoch, servers, shards, .. } = status;
+    let ClusterStatus { cluster, copies, voters, epoch, moves, servers, shards, .. } = status;
+    let moving = match moves {
+        0 => String::new(),
+        moves => format!(", {} under way", counted(*moves as u64, "move")),
+    };
     let up = servers.iter().filter(|server| server.is_up()).count();
     let head = format!(
         "cluster {cluster}: {}, {up} of {} servers up, {} shards of {voters} copies \
-         (-k {copies}), map {epoch}",
+         (-k {copies}), map {epoch}{moving}",
         health(status.health()),
         servers.len(),
         shards.len(),

@@ -17,8 +17,21 @@ use crate::lines::{LINE_BYTES_MAX, Line};
 pub(crate) const PROMPT: &str = "kvStore> ";
 
 /// What the first word is completed to.
-const VERBS: [&str; 9] =
-    ["DELETE ", "EXPLAIN ", "GET ", "MERGE ", "PUT ", "QUERY ", "REMOVE ", "SET ", "STATUS"];
+const VERBS: [&str; 13] = [
+    "!DISCONNECT",
+    "!JOIN ",
+    "!LEAVE ",
+    "!UNSAFE-RECOVER ",
+    "DELETE ",
+    "EXPLAIN ",
+    "GET ",
+    "MERGE ",
+    "PUT ",
+    "QUERY ",
+    "REMOVE ",
+    "SET ",
+    "STATUS",
+];
 
 pub(crate) struct Terminal {
     editor: Editor<Verbs, DefaultHistory>,

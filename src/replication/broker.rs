@@ -4,7 +4,8 @@
 //! Founding and finding the cluster is in [`connect`], the queues of the shards in [`lane`], the
 //! search for a leader in [`route`], partial writes in [`partial`], the indexing of files in [`load`],
 //! emptying in [`clear`],
-//! servers that come and go in [`members`], how the cluster is in
+//! servers that come and go in [`members`], shards without a majority in
+//! [`recover`], how the cluster is in
 //! [`status`].
 
 use std::fmt;
@@ -30,6 +31,7 @@ mod lane;
 mod load;
 mod members;
 mod partial;
+mod recover;
 mod route;
 mod status;
 mod typed;
@@ -38,6 +40,7 @@ pub use connect::{BrokerBuilder, ConnectError, Unreached};
 use lane::Lane;
 pub use load::{LoadError, LoadEvent, LoadMode, LoadReport};
 pub use members::MemberError;
+pub use recover::{RecoverError, Recovery};
 pub use route::IdentifyError;
 use route::Routes;
 pub use status::{

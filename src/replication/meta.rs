@@ -116,9 +116,12 @@ impl ClusterMap {
         let count = placement::voter_count(self.copies, self.exact, active.len());
         let placements = (0..).map(ShardId).zip(&self.shards);
         let mut wanted: Vec<Vec<ServerId>> = placements
-            .map(|(shard, placement)| match placement.ready {
-                true => placement::place(shard, &active, count),
-                false => placement.voters.clone(),
+            .map(|(shard, placement)| {
+                if placement.ready {
+                    placement::place(shard, &active, count)
+                } else {
+                    placement.voters.clone()
+                }
             })
             .collect();
         placement::spread_leaders(&mut wanted);

@@ -117,7 +117,7 @@ mod tests {
             keys[shard_of(&format!("person{i}"), 8).0 as usize] += 1;
         }
         assert!(keys.iter().all(|&n| (800..1200).contains(&n)), "{keys:?}");
-        let mut led = std::collections::BTreeMap::new();
+        let mut led = BTreeMap::new();
         for shard in 0..1000 {
             *led.entry(place(ShardId(shard), &servers(5), 3)[0]).or_insert(0_u32) += 1;
         }

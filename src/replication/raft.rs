@@ -14,6 +14,7 @@
 //! | files of snapshots, written here or arriving | [`snapshot`] |
 //! | when to make a snapshot | [`keeper`] |
 //! | who votes | [`members`] |
+//! | going on without a majority | [`recover`] |
 //! | requests to the other replicas, over a transport | [`network`] |
 //! | what a replica tells of itself | [`status`] |
 //! | the encoding of messages | [`wire`] |
@@ -52,6 +53,7 @@ mod keeper;
 mod machine;
 mod members;
 mod network;
+mod recover;
 mod snapshot;
 mod status;
 mod storage;

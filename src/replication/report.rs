@@ -43,7 +43,7 @@ pub(crate) struct GroupReport {
     /// The newest term that the replica knows.
     pub(crate) term: u64,
     /// The last entry of its log.
-    pub(crate) last_index: Option<u64>,
+    pub(crate) last: Option<Position>,
     /// The last entry that it knows to be committed.
     pub(crate) committed: Option<u64>,
     /// How far it has applied its log.

@@ -196,8 +196,8 @@ fn another_replication_factor_than_the_clusters_is_told() {
     assert_eq!(
         banner,
         format!(
-            "[Errno 111] Connection refused 127.0.0.1 : {gone}\n{WELCOME}127.0.0.1:{} is not part \
-             of the cluster: it was started after its founding\n\
+            "[Errno 111] Connection refused 127.0.0.1 : {gone}\n{WELCOME}127.0.0.1:{} is new to \
+             the cluster, and joins it\n\
              No dataToIndex.txt here: nothing to index\n",
             stranger.port
         )

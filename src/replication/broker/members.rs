@@ -116,10 +116,12 @@ impl<T: Transport> Broker<T> {
         address: &str,
     ) -> Result<(), MemberError> {
         let joins = MetaCommand::Join { server, address: address.to_owned() };
-        match self.change_meta(&joins).await.map_err(MemberError::Broker)? {
-            MetaReply::TooManyServers => Err(MemberError::TooManyServers { limit: SERVERS_MAX }),
-            _ => Ok(self.inner.routes.refresh(self.deadline()).await),
+        let reply = self.change_meta(&joins).await.map_err(MemberError::Broker)?;
+        if reply == MetaReply::TooManyServers {
+            return Err(MemberError::TooManyServers { limit: SERVERS_MAX });
         }
+        self.inner.routes.refresh(self.deadline()).await;
+        Ok(())
     }
 
     /// Has the server at `address` give up what it holds to others and leave the cluster: returns
@@ -138,12 +140,12 @@ impl<T: Transport> Broker<T> {
             return Err(MemberError::NoSuchServer { address: address.to_owned() });
         };
         let leaves = MetaCommand::Leave(*server);
-        match self.change_meta(&leaves).await.map_err(MemberError::Broker)? {
-            MetaReply::TooFewServers(left) => {
-                Err(MemberError::TooFewServers { left, copies: map.copies })
-            }
-            _ => Ok(routes.refresh(self.deadline()).await),
+        let reply = self.change_meta(&leaves).await.map_err(MemberError::Broker)?;
+        if let MetaReply::TooFewServers(left) = reply {
+            return Err(MemberError::TooFewServers { left, copies: map.copies });
         }
+        routes.refresh(self.deadline()).await;
+        Ok(())
     }
 
     /// How many groups are not held by those who are to hold them, or were not when the servers were

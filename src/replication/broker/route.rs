@@ -110,10 +110,6 @@ impl<T: Transport> Routes<T> {
         Self { transport, map: RwLock::new(Arc::new(map)), hints }
     }
 
-    pub(super) fn transport(&self) -> &T {
-        &self.transport
-    }
-
     pub(super) fn map(&self) -> Arc<ClusterMap> {
         Arc::clone(&self.map.read().unwrap_or_else(PoisonError::into_inner))
     }

@@ -38,6 +38,8 @@ pub struct ClusterStatus {
     pub voters: usize,
     /// The number of the newest map that was found; it grows with each change.
     pub epoch: u64,
+    /// How many groups are to be held by other servers than now.
+    pub moves: usize,
     /// The servers, by address.
     pub servers: Vec<ServerStatus>,
     /// Group 0, which holds the map.
@@ -248,6 +250,7 @@ impl ClusterStatus {
             copies: map.copies,
             voters: map.shards.first().map_or(0, |shard| shard.voters.len()),
             epoch: map.epoch,
+            moves: map.moves().len(),
             servers,
             meta,
             shards: groups.collect(),
@@ -319,18 +322,18 @@ impl<T: Transport> Broker<T> {
             let address = map.servers.get(id)?;
             Some(server_status(*id, address, &reports))
         };
-        let group = group_status(&map, shard.into(), &reports, &GroupIndex::new(&reports));
+        let group = group_status(&map, map.group(shard), &reports, &GroupIndex::new(&reports));
         let servers = voters.iter().filter_map(server).collect();
         Explanation { key: key.to_owned(), shard, group, servers, copies }
     }
 }
 
 /// What the servers said that were asked.
-type Reports = BTreeMap<ServerId, Result<ServerReport, StatusError>>;
+pub(super) type Reports = BTreeMap<ServerId, Result<ServerReport, StatusError>>;
 
 impl<T: Transport> Routes<T> {
     /// Asks these servers how they are.
-    async fn reports(&self, map: &ClusterMap, servers: &[ServerId]) -> Reports {
+    pub(super) async fn reports(&self, map: &ClusterMap, servers: &[ServerId]) -> Reports {
         let deadline = Instant::now() + ATTEMPT_TIME;
         let asked = servers.iter().filter_map(|id| {
             let address = map.servers.get(id)?;
@@ -441,7 +444,7 @@ fn group_status(
     let progress = leader.iter().flat_map(|(_, leader)| &leader.followers);
     let progress: BTreeMap<ServerId, &Progress> =
         progress.map(|progress| (progress.server, progress)).collect();
-    let last = leader.and_then(|(_, leader)| leader.last_index).unwrap_or(0);
+    let last = leader.and_then(|(_, leader)| Some(leader.last?.index)).unwrap_or(0);
 
     let status = |server: ServerId| {
         let report = held.get(&server).copied();

@@ -21,7 +21,7 @@ use super::storage::{COMMITTED, Hosted, PURGED, Record, Storage, VOTE, contradic
 use super::wire::{WireEntry, WireLogId, WireVote};
 use crate::log::{Damage, LogError};
 use crate::replication::GroupId;
-use crate::replication::message;
+use crate::replication::message::{self, Position};
 
 /// Bytes of entries that a group keeps in memory although they are on disk.
 const CACHE_BYTES_MAX: usize = 16 << 20;
@@ -217,6 +217,22 @@ impl GroupLog {
 
     fn contents(&self) -> MutexGuard<'_, Contents> {
         lock(&self.contents)
+    }
+
+    /// The entries from `start` on, or a part of them; none behind the last.
+    pub(super) async fn part_from(&self, start: u64) -> Result<Vec<EntryOf<Types>>, LogError> {
+        let part = self.entries(start..u64::MAX, READ_BYTES).await;
+        part.map_err(|error| LogError::io("read", self.storage.location(), error))
+    }
+
+    pub(super) fn vote(&self) -> Option<VoteOf<Types>> {
+        self.contents().vote()
+    }
+
+    /// The last entry, or the last one that was purged.
+    pub(super) fn last(&self) -> Option<Position> {
+        let last = self.contents().last?;
+        Some(Position { term: last.leader_id.term, index: last.index })
     }
 
     /// See [`Contents::is_below_floor`].

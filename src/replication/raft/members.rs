@@ -98,16 +98,19 @@ impl<S: StateMachine> Group<S> {
     ) -> Result<(), GroupError> {
         match tokio::time::timeout(CHANGE_TIME, change).await {
             Ok(Ok(_)) => Ok(()),
-            Err(_) | Ok(Err(RaftError::Fatal(_))) => Err(GroupError::Unknown),
             Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward)))) => {
                 Err(not_leader(&forward))
             }
-            // One that was begun before has to end first.
-            Ok(Err(RaftError::APIError(
-                ClientWriteError::ChangeMembershipError(_)
-                | ClientWriteError::PreconditionFailed(_)
-                | ClientWriteError::LogEntryDiscarded(_),
-            ))) => Err(GroupError::Unknown),
+            // Another one that was begun before has to end first, or nobody knows.
+            Err(_)
+            | Ok(Err(
+                RaftError::Fatal(_)
+                | RaftError::APIError(
+                    ClientWriteError::ChangeMembershipError(_)
+                    | ClientWriteError::PreconditionFailed(_)
+                    | ClientWriteError::LogEntryDiscarded(_),
+                ),
+            )) => Err(GroupError::Unknown),
         }
     }
 

@@ -16,6 +16,7 @@ impl<S: StateMachine> Group<S> {
         let applied = self.applied().position();
         // A copy: openraft waits for whoever borrows its metrics.
         let metrics = self.raft.metrics().borrow_watched().clone();
+        let last = self.log.last();
         let me = metrics.id;
         let membership = metrics.membership_config.membership();
         let voters: Vec<ServerId> = membership.voter_ids().map(ServerId).collect();
@@ -44,7 +45,7 @@ impl<S: StateMachine> Group<S> {
             leads: runs && role == Role::Leader && agreed,
             leader: metrics.current_leader.map(ServerId),
             term: metrics.current_term,
-            last_index: metrics.last_log_index,
+            last,
             committed: metrics.local_committed.map(|id| id.index),
             applied,
             learners: membership.learner_ids().map(ServerId).collect(),

@@ -53,7 +53,7 @@ pub(super) const PURGED: usize = 2;
 pub(super) const HOSTED: usize = 3;
 
 /// What the log knows of a group besides its entries and its vote.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Hosted {
     /// Whether this server holds the group.
     pub(super) held: bool,
@@ -62,8 +62,8 @@ pub(super) struct Hosted {
 }
 
 impl Hosted {
-    fn record(&self) -> Record {
-        Record::Set { register: HOSTED, value: message::encode(self) }
+    fn record(self) -> Record {
+        Record::Set { register: HOSTED, value: message::encode(&self) }
     }
 }
 

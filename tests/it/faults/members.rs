@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use triekv::replication::{Broker, MemberError, Server, ServerError};
+use triekv::replication::{Broker, Health, MemberError, RecoverError, Server, ServerError};
 use triekv::value;
 
 use super::network::{Link, Network};
@@ -205,4 +205,48 @@ async fn moves_go_on_when_those_who_carry_them_out_fail() {
         assert_all(&broker, 1).await;
         put_all(&broker, 2).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_lost_its_majority_goes_on_with_what_is_left() {
+    let network = Network::new(1);
+    let mut servers = start(&network, 5, SNAPSHOT_ENTRIES).await;
+    let broker = connect(&network, "broker", 5, 2).await;
+    put_all(&broker, 1).await;
+    // Two servers are lost for good, so some shards of three copies have one left; group 0 has three
+    // of five.
+    servers.truncate(3);
+    let status = broker.status().await;
+    let lost: Vec<u32> = (0..)
+        .zip(&status.shards)
+        .filter(|(_, shard)| shard.health == Health::NoMajority)
+        .map(|(number, _)| number)
+        .collect();
+    assert!(!lost.is_empty(), "no shard lost its majority");
+    let whole = (0..).find(|number| !lost.contains(number)).unwrap();
+    let refused = broker.unsafe_recover(whole).await;
+    assert!(matches!(refused, Err(RecoverError::NotLost { .. })), "{refused:?}");
+    let nowhere = broker.unsafe_recover(1000).await;
+    assert!(matches!(nowhere, Err(RecoverError::NoSuchShard { shard: 1000, .. })), "{nowhere:?}");
+    for shard in lost {
+        let recovery = broker.unsafe_recover(shard).await.unwrap();
+        assert_eq!(recovery.lost.len(), 2, "{recovery:?}");
+    }
+    // The survivors had all of it.
+    let start = Instant::now();
+    while broker.status().await.shards.iter().any(|shard| shard.health == Health::NoMajority) {
+        assert!(start.elapsed() < Duration::from_mins(1));
+        sleep(Duration::from_millis(200)).await;
+    }
+    assert_all(&broker, 1).await;
+    put_all(&broker, 2).await;
+    for server in [3, 4] {
+        broker.leave(&name(server)).await.unwrap();
+    }
+    settled(&broker, 3).await;
+    assert!(broker.status().await.health() == Health::Whole);
+    // Each record has three copies again.
+    servers.truncate(2);
+    assert_all(&broker, 2).await;
+    put_all(&broker, 3).await;
 }

@@ -11,7 +11,7 @@ fn rows<'a>(status: &'a str, begin: &str) -> Vec<Vec<&'a str>> {
 }
 
 /// The answer to STATUS once it is like this: elections take a moment.
-fn status_until(broker: &mut Process, is: impl Fn(&str) -> bool) -> String {
+pub(super) fn status_until(broker: &mut Process, is: impl Fn(&str) -> bool) -> String {
     let began = std::time::Instant::now();
     loop {
         let status = broker.answer("STATUS");
@@ -155,4 +155,50 @@ fn only_a_record_whose_own_servers_have_no_majority_is_read_with_a_warning() {
         }
         assert!(warned > 0 && sure > 0, "{warned} with a warning, {sure} without");
     }
+}
+
+#[test]
+fn servers_join_and_leave_at_the_prompt() {
+    let dir = Dir::new("members");
+    let servers = super::three_servers(&dir);
+    let (mut broker, _) = broker(&dir, "");
+    check(&mut broker, &[("PUT a:{\"x\":1}", "CREATED")]);
+    let fourth = dir.server("");
+    let address = format!("127.0.0.1:{}", fourth.port);
+    let joins = broker.answer(&format!("!JOIN 127.0.0.1 {}", fourth.port));
+    assert_eq!(joins, format!("{address} : JOINS, STATUS tells how far it is"));
+    let settled = |servers: usize| {
+        move |status: &str| {
+            let up = format!(": whole, {servers} of {servers} servers up, ");
+            status.contains(&up) && !status.contains("under way")
+        }
+    };
+    let status = status_until(&mut broker, settled(4));
+    let row = rows(&status, &address).remove(0);
+    assert!(row[2].starts_with("leads ") && row[2] != "leads 0 of 0 groups", "{row:?}");
+    check(&mut broker, &[("GET a", "a : {\"x\": 1}"), ("PUT a:{\"x\":2}", "CREATED")]);
+
+    let first = servers[0].port;
+    let leaves = broker.answer(&format!("!LEAVE 127.0.0.1 {first}"));
+    assert_eq!(leaves, format!("127.0.0.1:{first} : LEAVES, STATUS tells how far it is"));
+    let status = status_until(&mut broker, settled(3));
+    assert!(rows(&status, &format!("127.0.0.1:{first}")).is_empty(), "{status}");
+    let left = format!(
+        "[Error] the server at 127.0.0.1:{first} has left the cluster; it can join again from an \
+         empty directory"
+    );
+    let usage = "[Error] write !JOIN HOST PORT";
+    check(
+        &mut broker,
+        &[
+            ("GET a", "a : {\"x\": 2}"),
+            (&format!("!JOIN 127.0.0.1 {first}"), &left),
+            ("!JOIN", usage),
+            ("!JOIN 127.0.0.1:9000", usage),
+            ("!LEAVE 127.0.0.1 1", "[Error] no server of the cluster is at 127.0.0.1:1"),
+            ("!UNSAFE-RECOVER x", "[Error] write !UNSAFE-RECOVER SHARD, with the shard's number"),
+        ],
+    );
+    let whole = broker.answer("!UNSAFE-RECOVER 0");
+    assert!(whole.starts_with("[Error] shard 0 has not lost its majority"), "{whole}");
 }

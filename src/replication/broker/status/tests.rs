@@ -7,7 +7,7 @@ const GROUP: GroupId = GroupId(3);
 
 fn map() -> ClusterMap {
     let servers = (1..=3).map(|id| (ServerId(id), format!("server{id}"))).collect();
-    ClusterMap { epoch: 9, ..ClusterMap::plan(ClusterId(1), 3, servers) }
+    ClusterMap { epoch: 9, ..ClusterMap::plan(ClusterId(1), 3, false, servers) }
 }
 
 /// What a follower says that has the first 100 entries.
@@ -19,7 +19,7 @@ fn follows() -> GroupReport {
         leads: false,
         leader: Some(ServerId(1)),
         term: 5,
-        last_index: Some(100),
+        last: Some(Position { term: 1, index: 100 }),
         committed: Some(100),
         applied: Position { term: 5, index: 100 },
         voters: (1..=3).map(ServerId).collect(),
