@@ -26,9 +26,8 @@ pub(crate) async fn answer<T: Transport>(broker: &Broker<T>, line: &str) -> Stri
     }
     let address = match parse_line(rest.as_bytes()) {
         Ok(Some(server)) => server.joined(),
-        Ok(None) => return format!("[Error] write {verb} HOST PORT"),
         Err(problem @ (Problem::NotAPort(_) | Problem::NotUtf8)) => return failed(&problem),
-        Err(_) => return format!("[Error] write {verb} HOST PORT"),
+        Ok(None) | Err(_) => return format!("[Error] write {verb} HOST PORT"),
     };
     if verb == JOIN {
         changed(&address, "JOINS", broker.join(&address).await, broker.moves().await)
