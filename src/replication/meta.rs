@@ -489,4 +489,139 @@ mod tests {
         let forgotten = Load { begun_by: ClientId(10), ..load };
         assert_eq!(begin(&mut meta, 10, false), MetaReply::Load(forgotten));
     }
+
+    /// A founded cluster of this many servers, all of whose shards have begun.
+    fn founded(servers: u64) -> Meta {
+        let mut meta = Meta::default();
+        meta.change(MetaCommand::Found(plan(servers)));
+        for shard in 0..8 {
+            meta.change(MetaCommand::ShardReady(ShardId(shard)));
+        }
+        meta
+    }
+
+    fn join(meta: &mut Meta, server: u64, address: &str) -> MetaReply {
+        meta.change(MetaCommand::Join { server: ServerId(server), address: address.into() })
+    }
+
+    /// Carries out all moves at once.
+    fn settle(meta: &mut Meta) {
+        for (group, voters) in meta.map.as_ref().unwrap().moves() {
+            meta.change(MetaCommand::Moved { group, voters });
+        }
+        for server in meta.map.clone().unwrap().leaving {
+            meta.change(MetaCommand::Forget(server));
+        }
+    }
+
+    #[test]
+    fn a_map_that_was_founded_wants_nothing_else() {
+        for servers in 1..9 {
+            let meta = founded(servers);
+            let map = meta.map.as_ref().unwrap();
+            assert!(map.is_valid() && map.moves().is_empty(), "{servers} servers");
+        }
+    }
+
+    #[test]
+    fn a_server_that_joins_gets_a_share_and_one_that_leaves_holds_nothing() {
+        let mut meta = founded(3);
+        assert_eq!(join(&mut meta, 9, "server9"), MetaReply::Done);
+        assert!(!meta.map.as_ref().unwrap().moves().is_empty());
+        settle(&mut meta);
+        let map = meta.map.clone().unwrap();
+        assert!(map.is_valid() && map.moves().is_empty());
+        let held = map.groups().filter(|group| map.voters(*group).contains(&ServerId(9))).count();
+        assert!((2..=8).contains(&held), "{held}");
+
+        meta.change(MetaCommand::Leave(ServerId(1)));
+        // It is there for as long as it holds something.
+        meta.change(MetaCommand::Forget(ServerId(1)));
+        assert!(meta.map.as_ref().unwrap().servers.contains_key(&ServerId(1)));
+        settle(&mut meta);
+        let map = meta.map.clone().unwrap();
+        assert!(map.is_valid() && map.moves().is_empty());
+        assert_eq!(map.servers.keys().map(|id| id.0).collect::<Vec<_>>(), [2, 3, 9]);
+    }
+
+    #[test]
+    fn who_joins_at_the_address_of_another_takes_its_place() {
+        let mut meta = founded(3);
+        join(&mut meta, 9, "server2");
+        let map = meta.map.clone().unwrap();
+        assert_eq!(map.leaving, [ServerId(2)].into());
+        assert!(map.is_superseded(ServerId(2)) && !map.is_superseded(ServerId(9)));
+        settle(&mut meta);
+        let map = meta.map.unwrap();
+        assert_eq!(map.servers.keys().map(|id| id.0).collect::<Vec<_>>(), [1, 3, 9]);
+        assert!(map.groups().all(|group| map.voters(group).contains(&ServerId(9))));
+    }
+
+    #[test]
+    fn a_member_that_joins_has_moved_and_takes_nobodys_place() {
+        let mut meta = founded(3);
+        let epoch = meta.map.as_ref().unwrap().epoch;
+        join(&mut meta, 2, "server2");
+        assert_eq!(meta.map.as_ref().unwrap().epoch, epoch);
+        join(&mut meta, 2, "server3");
+        let map = meta.map.as_ref().unwrap();
+        assert_eq!((map.epoch, map.servers.len(), map.leaving.len()), (epoch + 1, 3, 0));
+        assert_eq!(map.servers[&ServerId(2)], "server3");
+    }
+
+    #[test]
+    fn no_more_servers_leave_than_copies_allow() {
+        let mut meta = founded(3);
+        assert_eq!(meta.change(MetaCommand::Leave(ServerId(7))), MetaReply::Done);
+        assert_eq!(meta.change(MetaCommand::Leave(ServerId(1))), MetaReply::Done);
+        assert_eq!(meta.change(MetaCommand::Leave(ServerId(1))), MetaReply::Done);
+        assert_eq!(meta.change(MetaCommand::Leave(ServerId(2))), MetaReply::TooFewServers(1));
+        // Whoever comes back stays.
+        join(&mut meta, 1, "server1");
+        assert!(meta.map.as_ref().unwrap().leaving.is_empty());
+    }
+
+    #[test]
+    fn a_recovered_shard_is_another_group_and_old_moves_do_not_touch_it() {
+        let mut meta = founded(3);
+        let old = GroupId::of(ShardId(2), 0);
+        let unknown = MetaCommand::Recover { group: old, survivor: ServerId(7) };
+        meta.change(unknown);
+        assert_eq!(meta.map.as_ref().unwrap().group(ShardId(2)), old);
+        meta.change(MetaCommand::Recover { group: old, survivor: ServerId(3) });
+        let new = meta.map.as_ref().unwrap().group(ShardId(2));
+        assert_eq!((new.shard(), new.generation()), (Some(ShardId(2)), 1));
+        assert_eq!(meta.map.as_ref().unwrap().voters(new), [ServerId(3)]);
+        let epoch = meta.map.as_ref().unwrap().epoch;
+        meta.change(MetaCommand::Moved { group: old, voters: vec![ServerId(1)] });
+        meta.change(MetaCommand::Recover { group: old, survivor: ServerId(3) });
+        let map = meta.map.as_ref().unwrap();
+        assert_eq!((map.epoch, map.group(ShardId(2))), (epoch, new));
+        assert_eq!(map.moves()[&new].len(), 3, "it gets its other copies again");
+    }
+
+    #[test]
+    fn what_cannot_be_a_map_is_none() {
+        let meta = founded(3);
+        let map = meta.map.unwrap();
+        let stranger = ServerId(77);
+        let mut twice = map.clone();
+        twice.shards[0].voters = vec![ServerId(1), ServerId(1)];
+        let mut nobody = map.clone();
+        nobody.shards[0].voters.clear();
+        let mut crowded = map.clone();
+        crowded.shards = vec![map.shards[0].clone(); 4000];
+        let wrong = [
+            ClusterMap { servers: [].into(), ..map.clone() },
+            ClusterMap { meta_voters: vec![stranger], ..map.clone() },
+            ClusterMap { leaving: [stranger].into(), ..map.clone() },
+            ClusterMap { shards: vec![], ..map.clone() },
+            // A plan is what it is planned to be.
+            ClusterMap { epoch: 0, ..map.clone() },
+            twice,
+            nobody,
+            crowded,
+        ];
+        assert!(map.is_valid() && wrong.iter().all(|map| !map.is_valid()));
+    }
 }

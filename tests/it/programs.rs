@@ -7,6 +7,8 @@ use std::path::Path;
 use process::{Dir, Process, Run, kill};
 
 mod durable;
+#[cfg(unix)]
+mod limits;
 mod process;
 mod prompt;
 mod status;

@@ -20,6 +20,7 @@ use crate::replication::{ClientId, GroupId};
 use crate::value;
 
 mod crash;
+mod given_up;
 mod group;
 mod log;
 mod snapshot;

@@ -55,7 +55,20 @@ impl Dir {
 
     /// Starts a server on a port that the system chooses; returns once it listens.
     pub(super) fn server(&self, args: &str) -> Process {
-        let mut server = self.start("kvServer", &format!("-a 127.0.0.1 -p 0 {args}"));
+        Self::listening(self.start("kvServer", &format!("-a 127.0.0.1 -p 0 {args}")))
+    }
+
+    /// Starts a server that may have this many files and connections open.
+    #[cfg(unix)]
+    pub(super) fn server_of_files(&self, files: u32, args: &str) -> Process {
+        let mut command = Command::new("sh");
+        let shell = format!("ulimit -n {files} && exec \"$0\" -a 127.0.0.1 -p 0 {args}");
+        command.current_dir(&self.0).arg("-c").arg(shell).arg(program("kvServer"));
+        command.env_remove("RUST_LOG");
+        Self::listening(Process::new(command))
+    }
+
+    fn listening(mut server: Process) -> Process {
         let line = server.until("\n");
         let port = line.strip_prefix("Binding the Port: ('127.0.0.1', ").expect(&line);
         server.port = port.trim_end_matches(")\n").parse().unwrap();

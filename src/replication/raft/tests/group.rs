@@ -17,14 +17,25 @@ fn peers() -> Arc<Peers<ChannelTransport>> {
     Arc::new(Peers::new(SERVER, ChannelTransport::new().named("server")))
 }
 
-async fn start(storage: &Storage, snapshot_entries: u64) -> Result<Group<Shard>, GroupError> {
+pub(super) async fn start(
+    storage: &Storage,
+    snapshot_entries: u64,
+) -> Result<Group<Shard>, GroupError> {
+    start_as(GROUP, storage, snapshot_entries).await
+}
+
+pub(super) async fn start_as(
+    id: GroupId,
+    storage: &Storage,
+    snapshot_entries: u64,
+) -> Result<Group<Shard>, GroupError> {
     let timing = Timing::default();
     let settings = Settings { timing, snapshot_entries };
-    Group::start(GROUP, ClusterId(1), peers(), settings, storage).await
+    Group::start(id, ClusterId(1), peers(), settings, storage).await
 }
 
 /// Starts the only replica of a group, and waits until it leads.
-async fn lead(storage: &Storage, snapshot_entries: u64) -> Group<Shard> {
+pub(super) async fn lead(storage: &Storage, snapshot_entries: u64) -> Group<Shard> {
     storage.create_group(GROUP).await.unwrap();
     let group = start(storage, snapshot_entries).await.unwrap();
     group.initialize(&[SERVER]).await.unwrap();
@@ -38,13 +49,13 @@ async fn lead(storage: &Storage, snapshot_entries: u64) -> Group<Shard> {
 }
 
 /// Puts a record; one that is put again has no effect but that it grows the log.
-async fn propose(group: &Group<Shard>, n: u64) -> Result<Vec<u8>, GroupError> {
+pub(super) async fn propose(group: &Group<Shard>, n: u64) -> Result<Vec<u8>, GroupError> {
     let EntryPayload::Normal(Payload(payload)) = entry(1, n + 1).payload else { unreachable!() };
     let deadline = Instant::now() + Duration::from_secs(10);
     group.propose(payload.to_vec(), deadline).await
 }
 
-fn records(group: &Group<Shard>) -> usize {
+pub(super) fn records(group: &Group<Shard>) -> usize {
     group.applied().state().documents.len()
 }
 
