@@ -54,6 +54,14 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     ///
     /// What the system says; the names may then be as before.
     fn sync_names(&self) -> io::Result<()>;
+
+    /// Work was sent to the log on this disk. A simulated clock stands still until it is settled.
+    #[doc(hidden)]
+    fn work_queued(&self) {}
+
+    /// So many pieces of work were settled, well or not.
+    #[doc(hidden)]
+    fn work_settled(&self, _count: usize) {}
 }
 
 /// An open file of a [`Disk`].

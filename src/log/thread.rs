@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::LogError;
 use super::reader::LogReader;
 use super::writer::{self, BATCH_BYTES, Batch, Counters, LogStats, WhenFull, Writer};
+use super::{Disk, LogError};
 
 /// How long a batch for which there is no room waits before it is tried again.
 const FULL_PAUSE: Duration = Duration::from_millis(100);
@@ -78,10 +78,15 @@ impl<W: Send + 'static> Log<W> {
     ///
     /// The work, if there is nobody to do it.
     pub fn send(&self, work: W) -> Result<(), W> {
+        let disk = &self.0.reader.disk;
+        disk.work_queued();
         let sent = self.0.queue.send(Message::Work(work));
-        sent.map_err(|unsent| match unsent.0 {
-            Message::Work(work) => work,
-            Message::MakeRoom | Message::Close => unreachable!("it was work"),
+        sent.map_err(|unsent| {
+            disk.work_settled(1);
+            match unsent.0 {
+                Message::Work(work) => work,
+                Message::MakeRoom | Message::Close => unreachable!("it was work"),
+            }
         })
     }
 
@@ -150,9 +155,11 @@ pub(super) fn start<C: Committer>(
     let counters = writer.counters();
     let location = reader.disk.location();
     let thread = Thread {
+        disk: Arc::clone(&reader.disk),
         writer,
         committer,
         messages,
+        gathered: 0,
         closing: Arc::clone(&closing),
         pace: Pace::default(),
     };
@@ -163,9 +170,12 @@ pub(super) fn start<C: Committer>(
 }
 
 struct Thread<C: Committer> {
+    disk: Arc<dyn Disk>,
     writer: Writer,
     committer: C,
     messages: Receiver<Message<C::Work>>,
+    /// How many pieces of work were staged and not settled.
+    gathered: usize,
     closing: Arc<AtomicBool>,
     pace: Pace,
 }
@@ -194,6 +204,7 @@ impl<C: Committer> Thread<C> {
                 self.pace = Pace { expected: waiting + self.messages.len(), sync: begun.elapsed() };
             }
             self.committer.settle(outcome.as_ref().copied());
+            self.disk.work_settled(std::mem::take(&mut self.gathered));
             batch.settle();
             self.writer.maintain();
             if closed {
@@ -212,7 +223,10 @@ impl<C: Committer> Thread<C> {
         let mut patience_ends = None;
         while let Some(received) = message {
             match received {
-                Message::Work(work) => self.committer.stage(work, batch),
+                Message::Work(work) => {
+                    self.gathered += 1;
+                    self.committer.stage(work, batch);
+                }
                 Message::MakeRoom => self.writer.was_asked(),
                 Message::Close => return true,
             }

@@ -418,17 +418,32 @@ impl<S: StateMachine> Group<S> {
         }
     }
 
-    /// Tells the log who leads, whenever that changes, until the replica stops.
+    /// Tells the log who leads in which term, whenever that changes, until the replica stops.
     async fn report_leaders(self) {
         let (group, me) = (self.id, ServerId(*self.raft.node_id()));
+        let mut metrics = self.raft.metrics();
         let mut known = None;
-        while let Ok(leader) = self.leader_changed(known).await {
-            match leader {
-                Some(leader) if leader == me => tracing::info!(%group, "leads"),
-                Some(leader) => tracing::info!(%group, %leader, "follows"),
-                None => tracing::info!(%group, "has no leader"),
+        loop {
+            let (leader, term) = {
+                let metrics = metrics.borrow_watched();
+                (metrics.current_leader.map(ServerId), metrics.current_term)
+            };
+            // A term without a leader is no news.
+            let led = leader.map(|leader| (leader, term));
+            if known != Some(led) {
+                match leader {
+                    Some(leader) if leader == me => {
+                        tracing::info!(%group, server = %me, term, "leads");
+                    }
+                    Some(leader) => tracing::info!(%group, %leader, term, "follows"),
+                    None if known.is_some() => tracing::info!(%group, "has no leader"),
+                    None => {}
+                }
+                known = Some(led);
             }
-            known = leader;
+            if metrics.changed().await.is_err() {
+                break;
+            }
         }
         tracing::info!(%group, "stopped");
     }
