@@ -1,68 +1,59 @@
-//! Histories: clients write and read a few keys while servers and the network fail, and what they
-//! were told is checked against what a register may do.
+//! Histories: clients write and read a few keys while servers, disks and the network fail, and what
+//! they were told has to be what one record for each key could have told them.
+//!
+//! A run is decided by its seed as far as a plan can: what happens to whom, when and for how long,
+//! and what each client asks for. Servers draw elections' time-outs and ids by themselves, so that a
+//! seed that failed is likely to fail again, and not certain to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::sleep;
-use triekv::replication::{Broker, Server};
-use triekv::store::Record;
-use triekv::{Value, value};
+use tokio::time::{Instant, sleep};
+use triekv::replication::{Broker, BrokerError};
+use triekv::store::{Put, Record};
+use triekv::{CommandError, Condition, Value, value};
 
-use super::network::{Chances, Fate, Network};
-use super::{TIMING, builder, name, start};
-use crate::power::Machine;
+use super::network::{Chances, Event, Fate, Link, Network};
+use super::{builder, connect, name};
+use crate::power::Clock;
 
+mod leaders;
+mod linearizability;
+mod outcome;
+mod plan;
+mod trouble;
+
+use leaders::Leaders;
+use linearizability::{Action, Document, Operation, Outcome};
+use outcome::Records;
+use plan::{Draws, Plan};
+use trouble::{Counts, Servers, add};
+
+/// Keys that all clients share.
 const KEYS: u64 = 5;
-const CLIENTS: u64 = 9;
-const CHANCES: Chances = Chances { request_lost: 2, answer_lost: 30, duplicated: 50, delayed: 20 };
+const CLIENTS: u64 = 15;
 
-/// No copy of a request comes by itself, after its sender was refused, to a server that has come
-/// back since: over a connection none does.
-const CHANCES_OF_OUTAGES: Chances = Chances { duplicated: 0, ..CHANCES };
+/// How long a client may rest between two operations, in milliseconds.
+const REST_MILLIS: u64 = 30;
 
-/// What a client was told.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Outcome {
-    /// This value was put, as this version.
-    Put { value: i64, version: u64 },
-    /// This value may have been put.
-    Unknown,
-    /// This value was not put.
-    Failed { value: i64 },
-    /// This version was there, with this value.
-    Found { value: i64, version: u64 },
-    /// Nothing was there.
-    Nothing,
-}
+/// Keys that are spread over all shards, nearly certainly.
+const PROBES: u64 = 24;
 
-impl Outcome {
-    /// The version that it tells of, 0 for none.
-    fn version(self) -> Option<u64> {
-        match self {
-            Self::Put { version, .. } | Self::Found { version, .. } => Some(version),
-            Self::Nothing => Some(0),
-            Self::Unknown | Self::Failed { .. } => None,
-        }
-    }
-}
+/// How long it may take, once all is well, until every shard takes writes, and until all replicas
+/// are equal.
+const HEALING_TIME: Duration = Duration::from_secs(5);
 
-/// One operation of a client. Beginnings and ends of all clients are numbered in one order.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Operation {
-    key: u64,
-    began: u64,
-    ended: u64,
-    outcome: Outcome,
-}
-
+/// What the clients were told.
 #[derive(Debug, Default)]
 struct History {
     clock: AtomicU64,
     operations: Mutex<Vec<Operation>>,
+    /// The versions of what was put at keys that are put once.
+    once: Mutex<BTreeMap<String, u64>>,
 }
 
 impl History {
@@ -70,326 +61,438 @@ impl History {
         self.clock.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn add(&self, key: u64, began: u64, outcome: Outcome) {
-        let operation = Operation { key, began, ended: self.tick(), outcome };
+    fn add(&self, key: u64, began: u64, action: Action, outcome: Outcome) {
+        let operation = Operation { key, began, ended: self.tick(), action, outcome };
         self.operations.lock().unwrap().push(operation);
     }
+
+    async fn get(&self, broker: &Broker<Network>, key: u64) -> Result<Option<u64>, BrokerError> {
+        let began = self.tick();
+        let record = broker.get(&format!("key{key}")).await?;
+        let version = record.as_ref().map(|record| record.version);
+        self.add(key, began, Action::Get, Outcome::Found(record.map(read)));
+        Ok(version)
+    }
 }
 
-/// Whether a register for each key, to which each value is put once at most, could have told the
-/// clients this; else what is wrong.
-fn check(operations: &[Operation]) -> Result<(), String> {
-    let keys: BTreeSet<u64> = operations.iter().map(|operation| operation.key).collect();
-    for key in keys {
-        let of_key: Vec<_> = operations.iter().filter(|o| o.key == key).copied().collect();
-        check_values(&of_key)?;
-        check_order(&of_key)?;
-    }
-    Ok(())
+fn integer(value: Option<&Value>) -> Option<i64> {
+    value.map(|value| match value {
+        Value::Int(n) => *n,
+        other => panic!("the record holds {other:?}"),
+    })
 }
 
-/// Each version has one value, each value one version, and what failed is never found.
-fn check_values(operations: &[Operation]) -> Result<(), String> {
-    let (mut values, mut versions) = (BTreeMap::new(), BTreeMap::new());
-    for operation in operations {
-        match operation.outcome {
-            Outcome::Put { value, version } | Outcome::Found { value, version } => {
-                if *values.entry(version).or_insert(value) != value {
-                    return Err(format!("two values are version {version}: {operation:?}"));
-                }
-                if *versions.entry(value).or_insert(version) != version {
-                    return Err(format!("value {value} was put twice: {operation:?}"));
-                }
-            }
-            Outcome::Unknown | Outcome::Failed { .. } | Outcome::Nothing => {}
-        }
-    }
-    for operation in operations {
-        if let Outcome::Failed { value } = operation.outcome
-            && versions.contains_key(&value)
-        {
-            return Err(format!("a put that failed was carried out: {operation:?}"));
-        }
-    }
-    Ok(())
-}
-
-/// What ended before an operation began is older than a put, and no newer than what a read finds.
-fn check_order(operations: &[Operation]) -> Result<(), String> {
-    let told = operations.iter().filter_map(|o| Some((o, o.outcome.version()?)));
-    let mut by_began: Vec<_> = told.collect();
-    let mut by_ended = by_began.clone();
-    by_began.sort_by_key(|(operation, _)| operation.began);
-    by_ended.sort_by_key(|(operation, _)| operation.ended);
-    let mut before = by_ended.into_iter().peekable();
-    let mut newest = None;
-    for (operation, version) in by_began {
-        while let Some(done) = before.next_if(|(done, _)| done.ended < operation.began) {
-            newest = newest.max(Some((done.1, done.0.began)));
-        }
-        let Some((known, began)) = newest else { continue };
-        let is_put = matches!(operation.outcome, Outcome::Put { .. });
-        if version < known || (is_put && version == known) {
-            return Err(format!("version {known} of {began} was known before {operation:?}"));
-        }
-    }
-    Ok(())
-}
-
-fn found(record: Option<Record>) -> Outcome {
-    let Some(Record { version, value }) = record else { return Outcome::Nothing };
+fn read(record: Record) -> (u64, Document) {
+    let Record { version, value } = record;
     let Value::Map(map) = value else { panic!("a record is a map") };
-    let Some(Value::Int(value)) = map.get("n") else { panic!("the record holds {map:?}") };
-    Outcome::Found { value: *value, version }
+    let (value, part) = (integer(map.get("value")), integer(map.get("part")));
+    (version, Document { value, part })
 }
 
-/// Writes and reads until told to stop.
-async fn client(
+fn written(put: Result<Put, BrokerError>) -> Outcome {
+    match put {
+        Ok(Put { version, created }) => Outcome::Written { version, created },
+        Err(BrokerError::Store(CommandError::Conflict { found, .. })) => {
+            Outcome::Conflict { found }
+        }
+        Err(error) if error.is_ambiguous() => Outcome::Unknown,
+        Err(_) => Outcome::Failed,
+    }
+}
+
+/// A client of a broker.
+struct Client {
     broker: Broker<Network>,
     number: u64,
+    draws: Draws,
     history: Arc<History>,
-    stop: Arc<AtomicBool>,
-) {
-    let mut turn = number;
-    while !stop.load(Ordering::Relaxed) {
-        turn += 1;
-        let key = (turn * 7 + number) % KEYS;
-        let began = history.tick();
-        if turn.is_multiple_of(2) {
-            let value = i64::try_from(began).unwrap();
-            let put = broker.put(&format!("key{key}"), value!({ "n": value })).await;
-            let outcome = match put {
-                Ok(put) => Outcome::Put { value, version: put.version },
-                Err(error) if error.is_ambiguous() => Outcome::Unknown,
-                Err(_) => Outcome::Failed { value },
-            };
-            history.add(key, began, outcome);
-        } else if let Ok(record) = broker.get(&format!("key{key}")).await {
-            history.add(key, began, found(record));
-        }
-    }
+    /// The version that was found last at each key.
+    known: BTreeMap<u64, u64>,
 }
 
-/// Cuts servers off, crashes and stops them, always leaving a majority that can talk.
-async fn trouble(network: &Network, servers: &mut Servers) {
-    let mut spare = (servers.len() - 1) / 2;
-    for step in 0..12 {
-        sleep(Duration::from_millis(network.draw(400))).await;
-        let alive: Vec<usize> = (0..servers.len()).filter(|n| servers[*n].is_some()).collect();
-        let victim = alive[usize::try_from(network.draw(alive.len() as u64)).unwrap()];
-        if spare > 0 && matches!(step, 8 | 10) {
-            spare -= 1;
-            let server = servers[victim].take().unwrap();
-            if network.draw(2) == 0 {
-                drop(server);
-            } else {
-                server.stop().await;
+impl Client {
+    /// Writes and reads until told to stop.
+    async fn run(mut self, stop: Arc<AtomicBool>) {
+        for turn in 0.. {
+            if stop.load(Ordering::Relaxed) {
+                return;
             }
-        } else if spare > 0 {
-            network.isolate(&name(victim));
-            sleep(Duration::from_millis(200 + network.draw(1000))).await;
-            network.heal(&name(victim));
+            let key = self.draws.below(KEYS);
+            match self.draws.below(100) {
+                0..25 => self.put(key, Condition::Always).await,
+                25..33 => self.put(key, Condition::IfAbsent).await,
+                33..45 => {
+                    let version = self.known.get(&key).copied().unwrap_or(1);
+                    self.put(key, Condition::IfVersion(version)).await;
+                }
+                45..55 => self.set(key).await,
+                55..65 => self.delete(key).await,
+                65..75 => self.put_once(turn).await,
+                75..92 => {
+                    if let Ok(Some(version)) = self.history.get(&self.broker, key).await {
+                        self.known.insert(key, version);
+                    }
+                }
+                _ => self.query(key).await,
+            }
+            sleep(self.draws.millis(0, REST_MILLIS)).await;
+        }
+    }
+
+    async fn put(&mut self, key: u64, condition: Condition) {
+        let began = self.history.tick();
+        let value = i64::try_from(began).unwrap();
+        let (name, record) = (format!("key{key}"), value!({ "value": value }));
+        let outcome = written(self.broker.put_if(&name, record, condition).await);
+        if let Outcome::Written { version, .. } = outcome {
+            self.known.insert(key, version);
+        }
+        self.history.add(key, began, Action::Put { value, condition }, outcome);
+    }
+
+    async fn set(&mut self, key: u64) {
+        let began = self.history.tick();
+        let part = i64::try_from(began).unwrap();
+        let outcome = written(self.broker.set(&format!("key{key}.part"), value!(part)).await);
+        let action = Action::Set { part, condition: Condition::Always };
+        self.history.add(key, began, action, outcome);
+    }
+
+    async fn delete(&mut self, key: u64) {
+        let began = self.history.tick();
+        let outcome = match self.broker.delete(&format!("key{key}")).await {
+            Ok(existed) => Outcome::Deleted { existed },
+            Err(error) if error.is_ambiguous() => Outcome::Unknown,
+            Err(_) => Outcome::Failed,
+        };
+        self.history.add(key, began, Action::Delete, outcome);
+    }
+
+    async fn query(&mut self, key: u64) {
+        let began = self.history.tick();
+        if let Ok(value) = self.broker.query(&format!("key{key}.value")).await {
+            let outcome = Outcome::Value(integer(value.as_ref()));
+            self.history.add(key, began, Action::Query, outcome);
+        }
+    }
+
+    async fn put_once(&mut self, turn: u64) {
+        let key = format!("once{}-{turn}", self.number);
+        if let Ok(put) = self.broker.put(&key, value!({ "value": 0 })).await {
+            self.history.once.lock().unwrap().insert(key, put.version);
         }
     }
 }
 
-/// Servers on disks, whose power is cut: of one, of some, of all.
-struct Outages {
-    machines: Vec<Machine>,
+/// What a run is of.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    /// Of the test, which is how a run is repeated.
+    test: &'static str,
+    servers: usize,
     snapshot_entries: u64,
+    on_disk: bool,
 }
 
-impl Outages {
-    async fn start(network: &Network, count: usize, snapshot_entries: u64) -> (Self, Servers) {
-        let machines = (0..count).map(|_| Machine::new()).collect();
-        let mut outages = Self { machines, snapshot_entries };
-        let mut servers: Servers = (0..count).map(|_| None).collect();
+/// A run, as far as it has come.
+struct Running {
+    run: Run,
+    network: Network,
+    servers: Servers,
+    leaders: Leaders,
+    brokers: Vec<Broker<Network>>,
+    /// A broker for each server, that is going to see this one alone.
+    observers: Vec<Broker<Network>>,
+    history: Arc<History>,
+    counts: Counts,
+}
+
+fn observer(number: usize) -> String {
+    format!("observer{number}")
+}
+
+impl Running {
+    async fn start(run: Run, seed: u64, clock: &Clock, leaders: Leaders) -> Self {
+        let Run { servers: count, snapshot_entries, on_disk, .. } = run;
+        let network = Network::new(seed);
+        let clock = on_disk.then_some(clock);
+        let of = (count, snapshot_entries);
+        let servers = Servers::start(&network, &leaders, clock, of).await;
+        let mut brokers = Vec::new();
+        // Some give up early, so that what they asked for comes after they have gone on.
+        for (number, patience) in [2500, 2500, 300].into_iter().enumerate() {
+            let broker = builder(&network, &format!("broker{number}"), count).copies(count);
+            let broker = broker.deadline(Duration::from_millis(patience));
+            brokers.push(broker.connect().await.unwrap());
+        }
+        let mut observers = Vec::new();
         for number in 0..count {
-            outages.restart(network, &mut servers, number).await;
+            observers.push(connect(&network, &observer(number), count, count).await);
+            for other in (0..count).filter(|other| *other != number) {
+                network.set(&observer(number), &name(other), Link::Refused);
+            }
         }
-        (outages, servers)
+        let (history, counts) = (Arc::default(), Counts::new());
+        Self { run, network, servers, leaders, brokers, observers, history, counts }
     }
 
-    async fn restart(&mut self, network: &Network, servers: &mut Servers, number: usize) {
-        let server = || {
-            let server = Server::builder(network.named(&name(number)), name(number));
-            server.timing(TIMING).snapshot_entries(self.snapshot_entries)
+    /// Has the clients work while everything fails that the plan has.
+    async fn trouble(&mut self, seed: u64, plan: &Plan) {
+        let (stop, began) = (Arc::<AtomicBool>::default(), Instant::now());
+        let mut clients = JoinSet::new();
+        for number in 0..CLIENTS {
+            let broker =
+                self.brokers[usize::try_from(number).unwrap() % self.brokers.len()].clone();
+            let (draws, history) = (Draws::new(seed, number + 1), Arc::clone(&self.history));
+            let client = Client { broker, number, draws, history, known: BTreeMap::new() };
+            clients.spawn(client.run(Arc::clone(&stop)));
+        }
+        self.network.set_chances(plan.chances);
+        let names = (0..self.brokers.len()).map(|number| format!("broker{number}"));
+        let (names, ids): (Vec<String>, _) = (names.collect(), self.servers.ids.clone());
+        let cuts = trouble::cuts(&self.network, plan, &self.leaders, &ids, &names);
+        let outages = self.servers.outages(plan);
+        let (cuts, outages) = if self.run.on_disk {
+            tokio::join!(cuts, outages)
+        } else {
+            // What is lost does not come back: with a cut beside it, nothing would go on.
+            (cuts.await, outages.await)
         };
-        servers[number] = Some(self.machines[number].start(server).await.unwrap());
+        self.network.set_chances(Chances::default());
+        for (what, count) in cuts.into_iter().chain(outages) {
+            add(&mut self.counts, &what, count);
+        }
+        add(&mut self.counts, "milliseconds of trouble", millis(began.elapsed()));
+        self.writing_works_again().await;
+        stop.store(true, Ordering::Relaxed);
+        clients.join_all().await;
     }
 
-    /// Cuts servers off the network and off their power, and always brings them back.
-    async fn trouble(&mut self, network: &Network, servers: &mut Servers) {
-        let count = servers.len();
-        for step in 0..10 {
-            sleep(Duration::from_millis(100 + network.draw(400))).await;
-            let first = usize::try_from(network.draw(count as u64)).unwrap();
-            let victims = match step {
-                4 | 8 => count,
-                6 => count.div_ceil(2),
-                _ => 1,
+    async fn writing_works_again(&mut self) {
+        let began = Instant::now();
+        for probe in 0..PROBES {
+            let key = format!("probe{probe}");
+            while let Err(error) = self.brokers[0].put(&key, value!({ "value": 1 })).await {
+                assert!(began.elapsed() < HEALING_TIME, "{key} cannot be put: {error}");
+            }
+        }
+        let took = began.elapsed();
+        assert!(took < HEALING_TIME, "it took {took:?} until all could be put");
+        add(&mut self.counts, "milliseconds until writes worked", millis(took));
+    }
+
+    /// What is there now, by way of the leaders. Reads of the shared keys are part of the history.
+    async fn records(&self) -> Records {
+        let mut keys: Vec<String> = (0..KEYS).map(|key| format!("key{key}")).collect();
+        keys.extend((0..PROBES).map(|probe| format!("probe{probe}")));
+        keys.extend(self.history.once.lock().unwrap().keys().cloned());
+        for key in 0..KEYS {
+            self.history.get(&self.brokers[0], key).await.unwrap();
+        }
+        let mut reads = JoinSet::new();
+        for key in keys {
+            let broker = self.brokers[0].clone();
+            reads.spawn(async move { (broker.get(&key).await.unwrap(), key) });
+        }
+        reads.join_all().await.into_iter().map(|(record, key)| (key, record)).collect()
+    }
+
+    /// What the replicas have, by server.
+    async fn replicas(&self, keys: &Records) -> BTreeMap<String, Records> {
+        let mut reads = JoinSet::new();
+        for number in self.servers.running() {
+            for key in keys.keys().cloned() {
+                let observer = self.observers[number].clone();
+                reads.spawn(async move {
+                    let read = observer.get_stale(&key).await.unwrap();
+                    assert_eq!(read.replicas, 1, "an observer sees one server");
+                    (name(number), key, read.answer)
+                });
+            }
+        }
+        let mut replicas: BTreeMap<String, Records> = BTreeMap::new();
+        for (server, key, record) in reads.join_all().await {
+            replicas.entry(server).or_default().insert(key, record);
+        }
+        replicas
+    }
+
+    async fn check(&mut self) -> Result<(), String> {
+        let records = self.records().await;
+        let once = self.history.once.lock().unwrap().clone();
+        outcome::check_durable(&once, &records)?;
+        let began = Instant::now();
+        loop {
+            match outcome::check_equal(&records, &self.replicas(&records).await) {
+                Ok(()) => break,
+                Err(wrong) if began.elapsed() > HEALING_TIME => return Err(wrong),
+                Err(_) => sleep(Duration::from_millis(20)).await,
+            }
+        }
+        let took = millis(began.elapsed());
+        add(&mut self.counts, "milliseconds until replicas were equal", took);
+        let terms = self.leaders.check()?;
+        add(&mut self.counts, "elections", terms as u64);
+        let operations = self.history.operations.lock().unwrap();
+        linearizability::check(&operations)
+    }
+
+    fn count(&mut self) {
+        let operations = self.history.operations.lock().unwrap();
+        let counts = &mut self.counts;
+        add(counts, "operations", operations.len() as u64);
+        add(counts, "writes put once", self.history.once.lock().unwrap().len() as u64);
+        for operation in &*operations {
+            let (what, is_conditional) = match operation.action {
+                Action::Put { condition, .. } => ("puts", condition != Condition::Always),
+                Action::Set { .. } => ("partial writes", false),
+                Action::Delete => ("deletes", false),
+                Action::Get | Action::Query => ("reads", false),
             };
-            let victims: Vec<usize> = (0..victims).map(|n| (first + n) % count).collect();
-            for victim in &victims {
-                self.machines[*victim].cut(network.draw(1 << 32));
-                servers[*victim] = None;
+            let how = match operation.outcome {
+                Outcome::Conflict { .. } => "refused by their condition",
+                Outcome::Unknown => "of unknown outcome",
+                Outcome::Failed => "that failed",
+                _ if is_conditional => "whose condition held",
+                _ => "answered",
+            };
+            add(counts, &format!("{what} {how}"), 1);
+        }
+        for Event { from, fate, .. } in self.network.events(0) {
+            let who = if from.starts_with("server") { "servers" } else { "clients" };
+            match fate {
+                Fate::RequestLost | Fate::AnswerLost | Fate::Duplicated | Fate::Delayed => {
+                    add(counts, &format!("requests of {who}: {fate:?}"), 1);
+                }
+                Fate::Delivered | Fate::Refused | Fate::Held => {}
             }
-            sleep(Duration::from_millis(network.draw(600))).await;
-            for victim in victims {
-                self.restart(network, servers, victim).await;
-            }
-            if step % 3 == 0 {
-                network.isolate(&name(first));
-                sleep(Duration::from_millis(200 + network.draw(600))).await;
-                network.heal(&name(first));
-            }
+        }
+        self.servers.count_disks(counts);
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap()
+}
+
+fn hash(of: &impl Hash) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(of)
+}
+
+/// What a run came to.
+struct Report {
+    counts: Counts,
+    /// Of the plan, and of every request with its fate.
+    plan_hash: u64,
+    trace_hash: u64,
+    operations: usize,
+}
+
+/// Tells how to repeat a run, if it panics.
+struct Replay(Run, u64);
+
+impl Drop for Replay {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let (test, seed) = (self.0.test, self.1);
+            eprintln!("seed {seed}: FAULT_SEED={seed} cargo test --test it history::{test}");
         }
     }
 }
 
-type Servers = Vec<Option<Server<Network>>>;
-
-/// What goes wrong in a run.
-enum Trouble {
-    /// Servers in memory, of which a majority stays.
-    Crashes,
-    /// See [`Outages`].
-    Outages,
+fn run(run: Run, seed: u64) -> Report {
+    let _replay = Replay(run, seed);
+    let (clock, leaders) = (Clock::default(), Leaders::default());
+    let _listening = leaders.listen();
+    let plan = Plan::new(seed, run.servers);
+    let runtime = clock.runtime();
+    let report = runtime.block_on(async {
+        let mut running = Running::start(run, seed, &clock, leaders).await;
+        running.trouble(seed, &plan).await;
+        let checked = running.check().await;
+        running.count();
+        checked.unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}\n{:#?}", running.counts));
+        let mut trace = DefaultHasher::new();
+        for Event { from, to, len, fate } in running.network.events(0) {
+            format!("{from} {to} {len} {fate:?}").hash(&mut trace);
+        }
+        let operations = running.history.operations.lock().unwrap().len();
+        let (plan_hash, trace_hash) = (hash(&plan), trace.finish());
+        Report { counts: running.counts, plan_hash, trace_hash, operations }
+    });
+    assert!(report.operations > 200, "seed {seed}: only {} operations", report.operations);
+    assert_eq!(clock.late(), 0, "seed {seed}: the clock went on while a disk was busy");
+    report
 }
 
-async fn run(seed: u64, count: usize, snapshot_entries: u64, kind: Trouble) {
-    let network = Network::new(seed);
-    let (mut outages, mut servers) = match kind {
-        Trouble::Crashes => (None, start(&network, count, snapshot_entries).await),
-        Trouble::Outages => {
-            let (outages, servers) = Outages::start(&network, count, snapshot_entries).await;
-            (Some(outages), servers)
-        }
+/// The seed in `FAULT_SEED`, or 1 to the number in `FAULT_SEEDS`, or as many as are given.
+fn seeds(given: u64) -> std::ops::RangeInclusive<u64> {
+    let number = |name| {
+        let text = std::env::var(name).ok()?;
+        Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text}")))
     };
-    let mut brokers = Vec::new();
-    // Some give up early, so that what they asked for comes after they have gone on.
-    for (number, patience) in [2500, 2500, 300].into_iter().enumerate() {
-        let broker = builder(&network, &format!("broker{number}"), count).copies(count);
-        let broker = broker.deadline(Duration::from_millis(patience)).connect().await;
-        brokers.push(broker.unwrap_or_else(|error| panic!("seed {seed}: {error}")));
+    match (number("FAULT_SEED"), number("FAULT_SEEDS")) {
+        (Some(seed), _) => seed..=seed,
+        (None, count) => 1..=count.unwrap_or(given),
     }
-    let (history, stop) = (Arc::<History>::default(), Arc::<AtomicBool>::default());
-    let mut clients = JoinSet::new();
-    for number in 0..CLIENTS {
-        let broker = brokers[usize::try_from(number).unwrap() % brokers.len()].clone();
-        clients.spawn(client(broker, number, Arc::clone(&history), Arc::clone(&stop)));
-    }
-    let mut fates = vec![Fate::RequestLost, Fate::AnswerLost, Fate::Delayed];
-    let enough = match &mut outages {
-        None => {
-            network.set_chances(CHANCES);
-            trouble(&network, &mut servers).await;
-            fates.push(Fate::Duplicated);
-            200
+}
+
+/// Runs all seeds, and makes sure that each fault has met somebody.
+fn run_all(of: Run, given: u64) {
+    let seeds = seeds(given);
+    let began = std::time::Instant::now();
+    let mut counts = Counts::new();
+    for seed in seeds.clone() {
+        let report = run(of, seed);
+        let Report { plan_hash, trace_hash, operations, .. } = report;
+        println!("seed {seed}: {operations} operations, {plan_hash:016x} {trace_hash:016x}");
+        for (what, count) in report.counts {
+            add(&mut counts, &what, count);
         }
-        Some(outages) => {
-            network.set_chances(CHANCES_OF_OUTAGES);
-            outages.trouble(&network, &mut servers).await;
-            // Elections take most of the time, and the clock is a real one.
-            50
+    }
+    println!("{of:?}, seeds {seeds:?} in {:.1?}: {counts:#?}", began.elapsed());
+    if std::env::var_os("FAULT_SEED").is_some() {
+        // A run by itself is repeated for what it shows.
+        return;
+    }
+    let mut faults = vec!["puts of unknown outcome".to_owned()];
+    faults.extend(plan::CUTS.map(|cut| format!("requests lost by {cut:?}")));
+    for who in ["servers", "clients"] {
+        let fates = [Fate::RequestLost, Fate::AnswerLost, Fate::Duplicated, Fate::Delayed];
+        faults.extend(fates.map(|fate| format!("requests of {who}: {fate:?}")));
+    }
+    if of.on_disk {
+        faults.extend(plan::OUTAGES.map(|outage| format!("{outage:?}")));
+        faults.extend(["slow syncs", "power cuts that lost what was not synced"].map(Into::into));
+        if of.snapshot_entries < 100 {
+            faults.extend(["snapshots", "snapshots sent to others"].map(Into::into));
         }
-    };
-    network.set_chances(Chances::default());
-    stop.store(true, Ordering::Relaxed);
-    clients.join_all().await;
-
-    for key in 0..KEYS {
-        let began = history.tick();
-        let mut tries = 0;
-        let record = loop {
-            match brokers[0].get(&format!("key{key}")).await {
-                Ok(record) => break record,
-                Err(error) => assert!(tries < 10, "seed {seed}, key{key}: {error}"),
-            }
-            tries += 1;
-        };
-        history.add(key, began, found(record));
     }
-    let operations = history.operations.lock().unwrap();
-    let answered = operations.iter().filter(|o| o.outcome.version().is_some()).count();
-    assert!(answered > enough, "seed {seed}: only {answered} operations were answered");
-    for fate in fates {
-        assert!(network.count(fate) > 0, "seed {seed}: no request was {fate:?}");
-    }
-    if let Err(wrong) = check(&operations) {
-        panic!("seed {seed}, {} operations: {wrong}", operations.len());
-    }
-}
-
-/// The given seeds, or 1 to the number in `FAULT_SEEDS`.
-fn seeds(given: &[u64]) -> Vec<u64> {
-    match std::env::var("FAULT_SEEDS") {
-        Ok(count) => (1..=count.parse().expect("FAULT_SEEDS is a number")).collect(),
-        Err(_) => given.to_vec(),
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn three_servers_in_trouble_tell_one_history() {
-    for seed in seeds(&[1]) {
-        run(seed, 3, 5_000, Trouble::Crashes).await;
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn three_servers_in_trouble_that_make_snapshots_tell_one_history() {
-    for seed in seeds(&[2]) {
-        run(seed, 3, 20, Trouble::Crashes).await;
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn five_servers_in_trouble_tell_one_history() {
-    for seed in seeds(&[3]) {
-        run(seed, 5, 60, Trouble::Crashes).await;
-    }
-}
-
-// The clock runs: a paused one goes on while a disk's thread works.
-#[tokio::test]
-async fn three_servers_that_lose_their_power_tell_one_history() {
-    for seed in seeds(&[4]) {
-        run(seed, 3, 5_000, Trouble::Outages).await;
-    }
-}
-
-#[tokio::test]
-async fn three_servers_that_lose_their_power_and_make_snapshots_tell_one_history() {
-    for seed in seeds(&[5]) {
-        run(seed, 3, 20, Trouble::Outages).await;
+    for fault in faults {
+        assert!(counts.get(&fault).is_some_and(|count| *count > 0), "no {fault} in {counts:#?}");
     }
 }
 
 #[test]
-fn the_check_sees_every_kind_of_wrong() {
-    let operation = |began, ended, outcome| Operation { key: 0, began, ended, outcome };
-    let put = |value| Outcome::Put { value, version: u64::try_from(value).unwrap() };
-    let found = |value| Outcome::Found { value, version: u64::try_from(value).unwrap() };
-    let right = [
-        operation(0, 1, Outcome::Nothing),
-        operation(2, 5, put(1)),
-        operation(3, 4, found(1)),
-        operation(6, 7, Outcome::Unknown),
-        operation(8, 9, put(3)),
-        operation(8, 10, Outcome::Failed { value: 9 }),
-        operation(11, 12, found(3)),
-    ];
-    assert_eq!(check(&right), Ok(()));
-    let wrong = [
-        (operation(13, 14, found(1)), "was known before"),
-        (operation(13, 14, Outcome::Nothing), "was known before"),
-        (operation(13, 14, put(2)), "was known before"),
-        (operation(13, 14, Outcome::Found { value: 3, version: 4 }), "was put twice"),
-        (operation(13, 14, Outcome::Found { value: 4, version: 3 }), "two values"),
-        (operation(13, 14, found(9)), "that failed was carried out"),
-    ];
-    for (last, what) in wrong {
-        let error = check(&[&right[..], &[last]].concat()).unwrap_err();
-        assert!(error.contains(what), "{last:?}: {error}");
-    }
+fn three_servers_tell_one_history() {
+    let test = "three_servers_tell_one_history";
+    run_all(Run { test, servers: 3, snapshot_entries: 5_000, on_disk: true }, 1);
+}
+
+#[test]
+fn three_servers_that_make_snapshots_tell_one_history() {
+    let test = "three_servers_that_make_snapshots_tell_one_history";
+    run_all(Run { test, servers: 3, snapshot_entries: 20, on_disk: true }, 1);
+}
+
+#[test]
+fn five_servers_tell_one_history() {
+    let test = "five_servers_tell_one_history";
+    run_all(Run { test, servers: 5, snapshot_entries: 20, on_disk: true }, 1);
+}
+
+#[test]
+fn servers_in_memory_tell_one_history() {
+    let test = "servers_in_memory_tell_one_history";
+    run_all(Run { test, servers: 3, snapshot_entries: 20, on_disk: false }, 1);
 }

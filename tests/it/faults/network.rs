@@ -43,7 +43,7 @@ pub(super) enum Link {
 }
 
 /// How many of a thousand requests meet which fault.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Hash)]
 pub(super) struct Chances {
     pub(super) request_lost: u64,
     pub(super) answer_lost: u64,
@@ -122,6 +122,14 @@ impl Network {
                 self.set(from, to, link);
             }
         }
+    }
+
+    /// Makes the link from `from` to `to` a good one again.
+    pub(super) fn unset(&self, from: &str, to: &str) {
+        let between = (from.to_owned(), to.to_owned());
+        self.shared.links.send_modify(|links| {
+            links.remove(&between);
+        });
     }
 
     /// Makes every link a good one again.
@@ -210,10 +218,18 @@ impl Network {
         match drawn {
             n if n < request_lost => (Fate::RequestLost, LATENCY),
             n if n < answer_lost => (Fate::AnswerLost, LATENCY),
-            n if n < duplicated => (Fate::Duplicated, late(1500)),
+            n if n < duplicated => (Fate::Duplicated, late(self.copies_come_late())),
             n if n < delayed => (Fate::Delayed, late(300)),
             _ => (Fate::Delivered, LATENCY),
         }
+    }
+
+    /// How many milliseconds a copy of a request may come after the original. One of a client comes
+    /// with it: a server that has refused the original, or one that has come back since, would else
+    /// carry out what the client knows not to be. Over a connection no copy comes by itself; those
+    /// that clients send again come late by other faults.
+    fn copies_come_late(&self) -> u64 {
+        if self.name.starts_with("server") { 1500 } else { 1 }
     }
 
     /// Delivers a request after `by`, whether or not its caller still waits.
