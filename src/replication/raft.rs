@@ -253,7 +253,7 @@ impl<S: StateMachine> Group<S> {
             enable_pre_vote: Some(true),
             // A leader that was restored at once would take what it knew to be committed for all that
             // is, and answer reads without the last writes that it acknowledged.
-            enable_leader_restore: Some(false),
+            enable_leader_restore: Some(cfg!(triekv_planted = "leader_restored")),
             ..openraft::Config::default()
         };
         let config = Arc::new(config.validate().map_err(|_| GroupError::Stopped)?);

@@ -51,6 +51,10 @@ pub(crate) struct Sessions {
 impl Sessions {
     /// Decides about the batch `sequence` of `client`. Takes **O(log n)** for n sessions.
     pub(crate) fn admit(&self, client: ClientId, sequence: u64, acknowledged: u64) -> Admission {
+        if cfg!(triekv_planted = "retry_without_id") {
+            // Planted: nobody remembers what was applied.
+            return Admission::New;
+        }
         match self.clients.get(&client) {
             None if acknowledged == 0 => Admission::New,
             Some(session) if sequence > session.sequence => Admission::New,

@@ -163,6 +163,10 @@ impl fmt::Debug for FileReader {
 /// `to` is the old one if it could not be renamed.
 pub fn install(disk: &dyn Disk, from: &str, to: &str) -> Result<(), LogError> {
     disk.rename(from, to).map_err(|source| LogError::io("rename", located(disk, from), source))?;
+    if cfg!(triekv_planted = "name_not_synced") {
+        // Planted: a power cut may bring the old file back.
+        return Ok(());
+    }
     disk.sync_names().map_err(|source| LogError::io("sync", disk.location(), source))
 }
 

@@ -73,6 +73,22 @@ fn batch(commands: Vec<Command>) -> Bytes {
 const MALFORMED: Response = Response::Refused(Refusal::Malformed);
 
 #[tokio::test(start_paused = true)]
+async fn an_older_map_is_not_taken_over() {
+    let victims = Victims::start(3).await;
+    let map = victims.map();
+    assert!(map.epoch > 0, "the cluster is founded");
+    let older = ClusterMap { epoch: map.epoch - 1, ..map.clone() };
+    for request in [
+        Request::Claim(older.clone()),
+        Request::Host { map: older, group: GroupId::META, initialize: false },
+    ] {
+        assert_eq!(victims.ask(&request).await, Response::Done);
+        assert_eq!(victims.map(), map);
+    }
+    victims.assert_alive().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_batch_that_reads_is_malformed() {
     let victims = Victims::start(1).await;
     let commands = vec![Command::Get { key: "a".into() }];
