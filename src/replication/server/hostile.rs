@@ -75,16 +75,26 @@ const MALFORMED: Response = Response::Refused(Refusal::Malformed);
 #[tokio::test(start_paused = true)]
 async fn an_older_map_is_not_taken_over() {
     let victims = Victims::start(3).await;
+    // The last of the founding is told to the servers, too.
+    while victims.map().shards.iter().any(|shard| !shard.ready) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     let map = victims.map();
-    assert!(map.epoch > 0, "the cluster is founded");
-    let older = ClusterMap { epoch: map.epoch - 1, ..map.clone() };
-    for request in [
-        Request::Claim(older.clone()),
-        Request::Host { map: older, group: GroupId::META, initialize: false },
+    // By this one, server 0 would hold nothing.
+    let mut older = ClusterMap { epoch: map.epoch - 1, ..map.clone() };
+    older.leaving.insert(victims.servers[0].id());
+    let confirmed = older.groups().collect();
+    let outdated = || Response::Refused(Refusal::OutdatedMap);
+    for (request, answer) in [
+        (Request::Claim(older.clone()), Response::Done),
+        (Request::Host { map: older.clone(), group: GroupId(1), initialize: false }, outdated()),
+        (Request::Arrange { map: older.clone(), group: GroupId(1) }, outdated()),
+        (Request::Settle { map: older, confirmed }, outdated()),
     ] {
-        assert_eq!(victims.ask(&request).await, Response::Done);
+        assert_eq!(victims.ask(&request).await, answer);
         assert_eq!(victims.map(), map);
     }
+    assert_eq!(victims.servers[0].shared.groups().1.len(), map.shards.len());
     victims.assert_alive().await;
 }
 

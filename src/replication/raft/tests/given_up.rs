@@ -2,13 +2,14 @@
 
 use tokio::time::{Duration, Instant};
 
-use super::group::{lead, propose, records, start};
+use super::group::{lead, propose, records, start, start_as};
 use super::*;
 use crate::replication::ServerId;
+use crate::replication::raft::Group;
 use crate::replication::raft::wire::{RaftRequest, RaftResponse, WireLogId};
 
 /// Whether the replica grants a vote for term 1000 to a candidate with this last entry.
-async fn grants(group: &crate::replication::raft::Group<Shard>, last: LogIdOf<Types>) -> bool {
+async fn grants(group: &Group<Shard>, last: LogIdOf<Types>) -> bool {
     let candidate = Vote { leader_id: LeaderId { term: 1000, node_id: 7 }, committed: false };
     let request = RaftRequest::Vote {
         vote: (&candidate).into(),
@@ -101,8 +102,7 @@ fn a_shard_goes_on_alone_with_all_that_one_replica_has() {
             disk.power_cut(cut);
 
             let storage = open(&disk).unwrap();
-            let group: crate::replication::raft::Group<Shard> =
-                super::group::start_as(NEXT, &storage, 8).await.unwrap();
+            let group: Group<Shard> = start_as(NEXT, &storage, 8).await.unwrap();
             let deadline = Instant::now() + Duration::from_secs(10);
             let mut leader = group.leader();
             while leader != Some(ServerId(1)) {
