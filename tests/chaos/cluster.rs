@@ -200,7 +200,10 @@ impl Server {
             }
             let Some(event) = event.strip_prefix("raft: ") else { continue };
             let Some((what, group)) = event.split_once(" group=") else { continue };
-            let group = group.split(" leader=").next().unwrap_or(group);
+            // A field of its own follows.
+            let group = group
+                .split_once('=')
+                .map_or(group, |(head, _)| head.rsplit_once(' ').map_or(head, |(group, _)| group));
             if what == "leads" {
                 self.elections += 1;
                 self.leads.insert(group.to_owned());
@@ -228,32 +231,39 @@ pub(crate) struct Servers {
 impl Servers {
     /// Starts this many servers, each in a directory of its own below a new one.
     pub(crate) fn start(ground: Ground, count: usize, seed: u64) -> Result<Self, String> {
-        let program = program()?;
         let directory = tempfile::Builder::new().prefix("chaos-").tempdir_in(DIRECTORIES);
         let directory = directory.map_err(|error| format!("{DIRECTORIES}: {error}"))?;
         let mut servers = Self { ground, all: Vec::new(), directory };
-        for number in 0..count {
-            let data = servers.directory.path().join(format!("server{number}"));
-            // One of them syncs to the disk that is there.
-            let mounts = servers.ground.mounts && number as u64 != seed % count as u64;
-            let mount = mounts.then(|| Mount::new(&data)).transpose()?;
-            let (address, port) = servers.ground.address(number);
-            servers.all.push(Server {
-                number,
-                program: program.clone(),
-                data,
-                log: servers.directory.path().join(format!("server{number}.log")),
-                address,
-                port,
-                child: None,
-                read: 0,
-                leads: BTreeSet::new(),
-                elections: 0,
-                mount,
-            });
-            servers.restart(number)?;
+        for _ in 0..count {
+            servers.add(seed)?;
         }
         Ok(servers)
+    }
+
+    /// Starts one more server, in a directory of its own; gives its number.
+    pub(crate) fn add(&mut self, seed: u64) -> Result<usize, String> {
+        let number = self.all.len();
+        let directory = self.directory.path();
+        let data = directory.join(format!("server{number}"));
+        // One of the first ones syncs to the disk that is there.
+        let mounts = self.ground.mounts && number as u64 != seed % 3;
+        let mount = mounts.then(|| Mount::new(&data)).transpose()?;
+        let (address, port) = self.ground.address(number);
+        self.all.push(Server {
+            number,
+            program: program()?,
+            data,
+            log: directory.join(format!("server{number}.log")),
+            address,
+            port,
+            child: None,
+            read: 0,
+            leads: BTreeSet::new(),
+            elections: 0,
+            mount,
+        });
+        self.restart(number)?;
+        Ok(number)
     }
 
     pub(crate) fn restart(&mut self, number: usize) -> Result<(), String> {

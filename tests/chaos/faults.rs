@@ -13,6 +13,7 @@ use rand::rngs::ChaCha8Rng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
 use tokio::time::sleep;
+use triekv::replication::{MemberError, ServerState};
 
 use super::cluster::Servers;
 use super::ground::Cuts;
@@ -31,8 +32,6 @@ const REPLACED_AFTER: Duration = Duration::from_millis(2_500);
 /// How long a paused server is seen to be silent.
 const SILENCE: Duration = Duration::from_millis(150);
 
-// Servers that join and leave come here, when a cluster can change: both need a server that is not
-// part of the cluster, and bite when the map names the new voters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Fault {
     /// A server is killed (SIGKILL) and started again.
@@ -55,9 +54,18 @@ pub(crate) enum Fault {
     OneWay,
     /// A leader's disk gets full, and has room again.
     FullDisk,
+    /// A new server joins, and gets its share.
+    Join,
+    /// A server leaves, where one has joined, and ends.
+    Leave,
 }
 
 impl Fault {
+    /// Whether shards move.
+    fn moves(self) -> bool {
+        matches!(self, Self::Join | Self::Leave)
+    }
+
     fn needs_network(self) -> bool {
         matches!(self, Self::Halves | Self::LeaderAlone | Self::OneWay)
     }
@@ -72,7 +80,7 @@ impl Fault {
     /// How long it lasts, in milliseconds.
     fn lasts(self) -> std::ops::Range<u64> {
         match self {
-            Self::Kill | Self::KillLeader => 0..2_000,
+            Self::Kill | Self::KillLeader | Self::Join | Self::Leave => 0..2_000,
             Self::Pause => 500..3_000,
             Self::PauseLeader => 500..5_000,
             Self::Restart | Self::KillAll => 0..1_000,
@@ -128,6 +136,9 @@ pub(crate) struct Trouble {
     pub(crate) plants_loss: bool,
     /// What was done when.
     pub(crate) diary: Vec<String>,
+    /// How many servers there are when none has joined.
+    base: usize,
+    seed: u64,
 }
 
 impl Trouble {
@@ -141,6 +152,8 @@ impl Trouble {
         let faults: Vec<Fault> =
             faults.iter().copied().filter(|fault| fault.is_allowed(&servers)).collect();
         Self {
+            base: servers.all.len(),
+            seed,
             servers,
             history,
             broker,
@@ -245,7 +258,18 @@ impl Trouble {
         let mut free: Vec<usize> = (0..count).filter(running).collect();
         free.retain(|number| !is_busy(number));
         let is_cut = active.iter().any(|active| active.fault.needs_network());
+        let is_moving = active.iter().any(|active| active.fault.moves());
+        let members = (0..count).filter(running).count();
+        let is_down = active.iter().any(|active| active.victims.iter().any(|v| !running(v)));
         match fault {
+            Fault::Join | Fault::Leave if is_moving || is_down => None,
+            Fault::Join => (members == self.base).then(|| vec![count]),
+            Fault::Leave if members == self.base => None,
+            // Brokers that connect later know the first servers by name.
+            Fault::Leave => {
+                free.retain(|number| *number > 0);
+                free.choose(&mut self.draws).map(|victim| vec![*victim])
+            }
             Fault::Halves | Fault::LeaderAlone | Fault::OneWay if is_cut => None,
             Fault::KillAll if !active.is_empty() => None,
             Fault::KillAll => Some(free),
@@ -309,8 +333,59 @@ impl Trouble {
                 Cuts::cut(&self.pairs(fault, &active.victims))?;
             }
             Fault::FullDisk => return self.fill(active).await,
+            Fault::Join => {
+                let number = self.servers.add(self.seed)?;
+                let address = self.servers.all[number].endpoint();
+                self.until_noted(async |broker| broker.join(&address).await).await?;
+            }
+            Fault::Leave => {
+                let address = self.servers.all[first].endpoint();
+                self.until_noted(async |broker| broker.leave(&address).await).await?;
+            }
         }
         Ok(Some(active))
+    }
+
+    /// Asks until group 0 has noted the change, which may have no leader for a while.
+    async fn until_noted(
+        &self,
+        change: impl AsyncFn(&TcpBroker) -> Result<(), MemberError>,
+    ) -> Result<(), String> {
+        let until = Instant::now() + RECOVERY_MAX;
+        loop {
+            match change(&self.broker).await {
+                Ok(()) => return Ok(()),
+                Err(MemberError::Broker(_) | MemberError::Identify { .. })
+                    if Instant::now() < until =>
+                {
+                    sleep(Duration::from_millis(100)).await;
+                }
+                Err(error) => return Err(format!("a change of servers was refused: {error}")),
+            }
+        }
+    }
+
+    /// Waits until every group is where the map wants it, and this server is part of the cluster or
+    /// not; says whether that came.
+    async fn await_moves(&self, number: usize, joins: bool) -> bool {
+        let address = self.servers.all[number].endpoint();
+        let until = Instant::now() + RECOVERY_MAX;
+        loop {
+            let status = self.broker.status().await;
+            let known = status.servers.iter().any(|server| server.address == address);
+            let holds = status.servers.iter().any(|server| {
+                let up = matches!(server.state, ServerState::Up { replicas: 1.., .. });
+                server.address == address && up
+            });
+            let there = if joins { holds } else { !known };
+            if there && self.broker.moves().await == 0 {
+                return true;
+            }
+            if Instant::now() > until {
+                return false;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// Who sends to whom what is lost.
@@ -374,6 +449,8 @@ impl Trouble {
             Fault::Pause | Fault::PauseLeader => {
                 self.servers.all[active.victims[0]].signal("CONT")?;
             }
+            // That goes on by itself.
+            Fault::Join | Fault::Leave => {}
             Fault::Halves | Fault::LeaderAlone | Fault::OneWay => {
                 active.has_bitten = Cuts::heal()? > 0;
             }
@@ -401,7 +478,9 @@ impl Trouble {
             | Fault::Restart
             | Fault::Halves
             | Fault::OneWay
-            | Fault::FullDisk => false,
+            | Fault::FullDisk
+            | Fault::Join
+            | Fault::Leave => false,
         }
     }
 
@@ -423,7 +502,13 @@ impl Trouble {
         if Self::elects(&active) {
             has_bitten &= self.await_election(&active).await;
         }
+        if active.fault.moves() {
+            has_bitten = self.await_moves(active.victims[0], active.fault == Fault::Join).await;
+        }
         let Active { fault, from, victims, .. } = active;
+        if fault == Fault::Leave && has_bitten {
+            self.servers.all[victims[0]].kill();
+        }
         if has_bitten {
             *self.bites.entry(fault).or_default() += 1;
         } else {

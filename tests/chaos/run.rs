@@ -163,7 +163,8 @@ pub(super) fn main() -> ExitCode {
 async fn run(options: &Options, ground: Ground, seed: u64) -> Result<(), String> {
     let count = options.servers.parse().map_err(|error| format!("--servers: {error}"))?;
     let servers = Servers::start(ground, count, seed)?;
-    let broker = connect(&servers.endpoints(), 5_000).await?;
+    // It founds the cluster; those that connect later find one.
+    let broker = connect(&servers.endpoints(), count, 5_000).await?;
     let stale = options.plant == Some(Plant::StaleReads);
     let workload = Workload::start(servers.endpoints(), seed, stale).await?;
     let history = Arc::clone(&workload.history);

@@ -307,12 +307,16 @@ impl Client {
 }
 
 /// A broker of the cluster of these servers, which is founded if it is not there.
-pub(crate) async fn connect(servers: &[String], deadline: u64) -> Result<TcpBroker, String> {
+pub(crate) async fn connect(
+    servers: &[String],
+    copies: usize,
+    deadline: u64,
+) -> Result<TcpBroker, String> {
     let until = Instant::now() + PATIENCE;
     loop {
         let broker = Broker::builder(TcpTransport::default())
             .servers(servers.iter().cloned())
-            .copies(servers.len())
+            .copies(copies)
             .deadline(Duration::from_millis(deadline));
         match timeout(PATIENCE, broker.connect()).await {
             Ok(Ok(broker)) => return Ok(broker),
@@ -343,7 +347,7 @@ impl Workload {
     ) -> Result<Self, String> {
         let mut brokers = Vec::new();
         for deadline in DEADLINES {
-            brokers.push(connect(&servers, deadline).await?);
+            brokers.push(connect(&servers, 1, deadline).await?);
         }
         let history = Arc::new(History::new());
         let (clients, stop) = (JoinSet::new(), Arc::default());
@@ -379,7 +383,7 @@ impl Workload {
             ended.map_err(|error| format!("a client ended: {error}"))?;
         }
         self.history.is_complete.store(true, Ordering::SeqCst);
-        let broker = connect(&self.servers, 5_000).await?;
+        let broker = connect(&self.servers, 1, 5_000).await?;
         let until = Instant::now() + PATIENCE;
         let (history, draws) = (self.history, ChaCha8Rng::seed_from_u64(seed));
         let client = Client { broker, history, draws };
