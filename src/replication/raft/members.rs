@@ -47,6 +47,8 @@ impl<S: StateMachine> Group<S> {
     ) -> Result<Arranged, GroupError> {
         // Two of these at once would undo each other's steps.
         let Ok(_alone) = self.arranging.try_lock() else { return Ok(Arranged::UnderWay) };
+        // A leader that was replaced does not know who votes now.
+        self.read_barrier(deadline).await?;
         let me = self.raft.node_id();
         let wanted: BTreeSet<u64> = voters.iter().map(|voter| voter.0).collect();
         let members = self.members();

@@ -180,7 +180,7 @@ impl<T: Transport> Shared<T> {
             }
         }
         if !map.servers.contains_key(&me) {
-            tracing::warn!(server = %me, "is no part of its cluster any more");
+            tracing::warn!(server = %me, "has left its cluster: stop it, or start it in an empty directory");
         }
         Ok(())
     }
