@@ -181,18 +181,19 @@ async fn a_server_that_has_left_comes_back_as_a_new_one_only() {
 
 #[tokio::test(start_paused = true)]
 async fn moves_go_on_when_those_who_carry_them_out_fail() {
-    for seed in 0..2 {
+    let seeds = std::env::var("FAULT_SEEDS").map_or(1, |seeds| seeds.parse().expect("a number"));
+    for seed in 0..seeds {
         let network = Network::new(seed);
-        let mut servers = start(&network, 5, SNAPSHOT_ENTRIES).await;
-        let broker = connect(&network, "broker", 5, 2).await;
+        let mut servers = start(&network, 3, SNAPSHOT_ENTRIES).await;
+        let broker = connect(&network, "broker", 3, 2).await;
         put_all(&broker, 1).await;
-        servers.push(Some(start_one(&network, 5).await));
-        broker.join(&name(5)).await.unwrap();
+        servers.push(Some(start_one(&network, 3).await));
+        broker.join(&name(3)).await.unwrap();
         // One after the other, so that each group keeps its majority, is cut off and comes back:
         // whoever leads group 0 is among them.
         let mut pause = 1;
         while broker.moves().await > 0 {
-            let cut = name(usize::try_from(network.draw(6)).unwrap());
+            let cut = name(usize::try_from(network.draw(4)).unwrap());
             network.isolate(&cut);
             sleep(Duration::from_millis(network.draw(1500))).await;
             network.heal(&cut);
@@ -201,9 +202,8 @@ async fn moves_go_on_when_those_who_carry_them_out_fail() {
             assert!(pause < 1 << 20, "seed {seed}: {} moves", broker.moves().await);
         }
         broker.leave(&name(1)).await.unwrap();
-        broker.leave(&name(2)).await.unwrap();
-        settled(&broker, 4).await;
-        drop((servers.remove(2), servers.remove(1)));
+        settled(&broker, 3).await;
+        drop(servers.remove(1));
         assert_all(&broker, 1).await;
         put_all(&broker, 2).await;
     }
