@@ -30,8 +30,8 @@ encrypted. Use a loopback address, or one of a private network.
 
 Records are kept on disk, in kvdata/ADDR-PORT below the working directory unless -d names another
 directory. A server that is started again in its directory goes on from there; in an empty one it is
-a new server, which has no records and no part in a cluster. After damage it does not start: move
-the directory away and start it anew. --in-memory keeps nothing on disk.
+a new server, which takes the place of the one of a cluster that was at its address. After damage it
+does not start: move the directory away and start it anew. --in-memory keeps nothing on disk.
 
 The log goes to standard error; RUST_LOG, if set, chooses what it tells (info,triekv=debug).
 
@@ -49,7 +49,7 @@ const DATA_ROOT: &str = "kvdata";
 const DAMAGED: &str = "\
 The server cannot go on from a part of its data: it would vote as if it had never seen the rest.
 Move the directory away and start the server again: it is a new, empty one then, and the other
-servers of the cluster have what they had.";
+servers of the cluster fill it if it has its old address.";
 
 /// Keeps records for brokers, together with other servers
 #[derive(Parser)]

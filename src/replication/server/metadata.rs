@@ -80,7 +80,7 @@ impl Metadata {
     ///
     /// # Errors
     ///
-    /// [`LogError`] if it cannot be read, is damaged, or knows no such server.
+    /// [`LogError`] if it cannot be read, or is damaged: a plan that does not know the server is, too.
     pub(super) fn map(&self, server: ServerId) -> Result<Option<ClusterMap>, LogError> {
         let map: Option<ClusterMap> = self.read(MAP)?;
         match &map {
