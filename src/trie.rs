@@ -74,6 +74,7 @@ mod cursor;
 mod cut;
 mod entry;
 mod extract;
+mod gather;
 #[expect(unsafe_code, reason = "nodes are blocks of memory with areas of several types")]
 #[expect(clippy::cast_possible_truncation, reason = "what is counted in a few bits has a limit")]
 mod inner;

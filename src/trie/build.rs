@@ -1,9 +1,10 @@
 //! Building a trie from entries in order.
 
 use super::Trie;
+use super::gather::{Children, Group, of_children};
 use super::inner::Inner;
 use super::node::{Node, Root};
-use super::page::{Page, common_prefix_len, tail_bytes_of, weight_of};
+use super::page::{FIRST_BYTE, Page, common_prefix_len, head, tail_bytes_of, weight_of};
 use super::place::KEY_BYTES_MAX;
 use super::walk::Owned;
 use smallvec::{Array, SmallVec};
@@ -31,7 +32,9 @@ struct Open<V> {
     start: usize,
     end: usize,
     value: Option<V>,
-    children: Vec<(u8, Node<V>)>,
+    children: Children<V>,
+    /// The bits of heads by which children are parted: of all bytes, as long as they are few.
+    border_mask: i32,
 }
 
 /// The entries of a page that may get more.
@@ -64,7 +67,7 @@ impl<V> Builder<V> {
                 return Err(value);
             }
             while self.open.last().is_some_and(|open| open.end > common) {
-                self.close(common);
+                self.close(common, key);
             }
         }
         self.last.truncate(common);
@@ -82,37 +85,65 @@ impl<V> Builder<V> {
         self.open.last().map_or(0, |open| open.end)
     }
 
-    /// Closes the innermost open node. The next key leaves it after `common` bytes.
-    fn close(&mut self, common: usize) {
+    /// Closes the innermost open node. The next key, or none, leaves it after `common` bytes.
+    fn close(&mut self, common: usize, next: &[u8]) {
         let Some(mut open) = self.open.pop() else { return };
         let (start, end) = (open.start, open.end);
         if let Some(child) = self.page.take(self.page.len()) {
             open.children.push(child);
         }
+        let label = &self.last[start..end];
         if let Some(parent) = self.open.last_mut()
-            && common <= start
+            && (common <= start || (head(&next[start..]) ^ head(label)) & parent.border_mask != 0)
         {
-            parent.children.push((self.last[start], open.write(&self.last[start..end])));
+            parent.children.push((head(label), open.write(label)));
         } else {
             // The key leaves amid the label.
-            let child = open.write(&self.last[common..end]);
-            let children = vec![(self.last[common], child)];
-            self.open.push(Open { start, end: common, value: None, children });
+            let below = &self.last[common..end];
+            let children = vec![(head(below), open.write(below))];
+            self.open.push(Open::new(start, common, None, children));
         }
     }
 
     /// Closes a part of the open page, or opens an inner node above it, so that a part can be closed.
     fn divide(&mut self) {
-        let last_group = self.page.last_group();
+        let last_group = self.page.last_group(self.open.last().map_or(-1, |open| open.border_mask));
         if let Some(open) = self.open.last_mut()
             && last_group > 0
         {
             open.children.extend(self.page.take(last_group));
+            while self.has_many_children() {
+                self.gather();
+            }
         } else {
             let start = self.depth();
             let common = self.page.common_prefix_len();
             let value = self.page.skip(common);
-            self.open.push(Open { start, end: start + common, value, children: Vec::new() });
+            self.open.push(Open::new(start, start + common, value, Vec::new()));
+        }
+    }
+
+    /// Whether the innermost open node has children enough to part them by their first bytes.
+    fn has_many_children(&self) -> bool {
+        self.open.last().is_some_and(|open| {
+            open.border_mask != FIRST_BYTE && open.children.len() > Inner::<V>::UNINDEXED_MAX
+        })
+    }
+
+    /// Gathers the children of the innermost open node. Those that begin with the same byte as the
+    /// open page are put below a node that is open, too.
+    fn gather(&mut self) {
+        let start = self.depth();
+        let Some(open) = self.open.last_mut() else { return };
+        let byte = head(self.page.suffix(0)) & FIRST_BYTE;
+        let (groups, group) = Group::all_but(mem::take(&mut open.children), byte);
+        open.children.extend(groups.into_iter().map(|group| group.into_child(None)));
+        open.border_mask = FIRST_BYTE;
+        if let Some(group) = group {
+            let common = group.common_prefix_len(self.page.suffix(self.page.len() - 1));
+            let (value, children) = group.without(common);
+            self.page.skip(common);
+            self.open.push(Open::new(start, start + common, value, children));
         }
     }
 
@@ -122,7 +153,7 @@ impl<V> Builder<V> {
             return self.page.write_root();
         }
         while self.open.len() > 1 {
-            self.close(0);
+            self.close(0, &[]);
         }
         let Some(mut open) = self.open.pop() else { return Root::empty() };
         open.children.extend(self.page.take(self.page.len()));
@@ -133,14 +164,12 @@ impl<V> Builder<V> {
 }
 
 impl<V> Open<V> {
+    fn new(start: usize, end: usize, value: Option<V>, children: Children<V>) -> Self {
+        Self { start, end, value, children, border_mask: -1 }
+    }
+
     fn write(self, label: &[u8]) -> Node<V> {
-        let mut separators: Vec<u8> =
-            self.children.iter().map(|(separator, _)| *separator).collect();
-        if let Some(first) = separators.first_mut() {
-            *first = 0;
-        }
-        let children = self.children.into_iter().map(|(_, child)| child);
-        Inner::with_children(label, self.value, &separators, children).into()
+        of_children(label, self.value, self.children, None).into()
     }
 }
 
@@ -164,11 +193,11 @@ impl<V> Pending<V> {
         Page::<V>::is_over_full(self.len(), self.weight)
     }
 
-    /// The index of the first suffix that begins with the same byte as the last one.
-    fn last_group(&self) -> usize {
-        let mut first = self.len() - 1;
-        let byte = self.suffix(first).first();
-        while first > 0 && self.suffix(first - 1).first() == byte {
+    /// The index of the first suffix that nothing separates from the last one.
+    fn last_group(&self, border_mask: i32) -> usize {
+        let border = |index| head(self.suffix(index)) & border_mask;
+        let (mut first, last) = (self.len() - 1, border(self.len() - 1));
+        while first > 0 && border(first - 1) == last {
             first -= 1;
         }
         first
@@ -197,8 +226,8 @@ impl<V> Pending<V> {
     }
 
     /// Writes the first `count` entries to a page, with its separator.
-    fn take(&mut self, count: usize) -> Option<(u8, Node<V>)> {
-        let separator = *self.ends.first().and_then(|_| self.suffix(0).first())?;
+    fn take(&mut self, count: usize) -> Option<(i32, Node<V>)> {
+        let separator = self.ends.first().map(|_| head(self.suffix(0)))?;
         let page = self.write(count, false);
         Some((separator, page.into()))
     }

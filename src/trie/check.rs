@@ -2,8 +2,8 @@
 
 use super::Trie;
 use super::key::KeyBuffer;
-use super::node::{Kind, Node, RootKind};
-use super::page::Page;
+use super::node::{Kind, RootKind};
+use super::page::{HEAD_MIN, Page, head};
 
 impl<V> Trie<V> {
     /// Panics if an invariant of a node doesn't hold, or if the length is wrong.
@@ -21,22 +21,30 @@ impl<V> Trie<V> {
             RootKind::Tree(tree) => tree,
         };
         let mut count = 0;
-        let mut pending: Vec<&Node<V>> = vec![&tree.node];
-        while let Some(node) = pending.pop() {
+        let mut pending = vec![(&tree.node, Heads { from: HEAD_MIN, below: None })];
+        while let Some((node, heads)) = pending.pop() {
+            let is_root = std::ptr::eq(node, &raw const tree.node);
             match node.kind() {
                 Kind::Page(page) => {
                     assert!(!page.is_root(), "only the page that is a whole trie is a root");
                     check_page(page);
+                    if !is_root {
+                        check_page_below(page, heads);
+                    }
                     count += page.len();
                 }
                 Kind::Inner(inner) => {
                     inner.check();
                     count += usize::from(inner.value().is_some());
+                    if !is_root {
+                        assert!(!inner.label().is_empty(), "an inner child has a label");
+                        let head = head(inner.label());
+                        assert!(heads.contain(head), "a child has the heads of its range");
+                    }
                     for (index, child) in inner.children().iter().enumerate() {
                         let from = inner.separator(index);
-                        let below = (index + 1 < inner.len()).then(|| inner.separator(index + 1));
-                        check_child(child, index, from, below);
-                        pending.push(child);
+                        let below = inner.separators().get(index + 1).copied();
+                        pending.push((child, Heads { from, below }));
                     }
                 }
             }
@@ -62,21 +70,24 @@ fn check_page<V>(page: &Page<V>) {
     }
 }
 
-/// A child that has the next bytes in `from..below`.
-fn check_child<V>(child: &Node<V>, index: usize, from: u8, below: Option<u8>) {
-    let (first, last) = match child.kind() {
-        Kind::Page(page) => {
-            assert!(page.len() > 0, "a page below an inner node has entries");
-            let suffixes = page.suffixes();
-            (suffixes.first_byte(0), suffixes.first_byte(page.len() - 1))
-        }
-        Kind::Inner(inner) => {
-            let byte = inner.label().first().copied();
-            assert!(index == 0 || byte == Some(from), "an inner child begins at its separator");
-            (byte, byte)
-        }
-    };
-    let (first, last) = first.zip(last).expect("what is in a child has a next byte");
-    assert!(first >= from, "what is in a child begins at its separator");
-    assert!(below.is_none_or(|below| last < below), "what is in a child ends before the next one");
+/// The heads that a child may have.
+#[derive(Clone, Copy, Debug)]
+struct Heads {
+    from: i32,
+    below: Option<i32>,
+}
+
+impl Heads {
+    fn contain(self, head: i32) -> bool {
+        self.from <= head && self.below.is_none_or(|below| head < below)
+    }
+}
+
+fn check_page_below<V>(page: &Page<V>, heads: Heads) {
+    assert!(page.len() > 0, "a page below an inner node has entries");
+    let suffixes = page.suffixes();
+    assert!(suffixes.suffix_len(0) > 0, "what is in a child has a next byte");
+    for index in 0..page.len() {
+        assert!(heads.contain(suffixes.head(index)), "a child has the heads of its range");
+    }
 }

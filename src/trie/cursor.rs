@@ -1,8 +1,10 @@
 //! Reading without a copy of each key: the cursor, and the stored prefixes of a key.
 
+use super::inner::Inner;
 use super::iter::debug_entries;
 use super::node::{Kind, Node, Root, RootKind};
-use super::page::Page;
+use super::page::{HEAD, Page, head};
+use super::place::get_below;
 use super::walk::Shared;
 use std::fmt;
 use std::iter::FusedIterator;
@@ -116,6 +118,8 @@ pub struct Prefixes<'a, 'k, V> {
 enum At<'a, V> {
     /// In or below a node.
     Node(&'a Node<V>),
+    /// Below an inner node. Those that have fewer bytes than this behind its label have been passed.
+    Below(&'a Inner<V>, usize),
     /// Among the entries of a page from this one on.
     Page(&'a Page<V>, usize),
     Nowhere,
@@ -154,13 +158,29 @@ impl<'a, 'k, V> Iterator for Prefixes<'a, 'k, V> {
                     let prefix = &self.key[..self.depth + suffixes.suffix_len(found)];
                     return Some((prefix, &page.values()[found]));
                 }
+                At::Below(inner, len) => {
+                    // A prefix that is shorter than a head may be in another child than the key.
+                    let rest = &self.key[self.depth..];
+                    let (short, child) = (&rest[..len], inner.find(head(rest)));
+                    if len == rest.len() || len == HEAD {
+                        self.at = At::Node(&inner.children()[child]);
+                        continue;
+                    }
+                    self.at = At::Below(inner, len + 1);
+                    let other = inner.find(head(short));
+                    if other != child
+                        && let Some(value) = get_below(&inner.children()[other], short)
+                    {
+                        return Some((&self.key[..self.depth + len], value));
+                    }
+                }
                 At::Node(node) => match node.kind() {
                     Kind::Page(page) => self.at = At::Page(page, 0),
                     Kind::Inner(inner) => {
                         let rest = self.key[self.depth..].strip_prefix(inner.label())?;
                         self.depth += inner.label().len();
-                        if let Some(&byte) = rest.first() {
-                            self.at = At::Node(&inner.children()[inner.find(byte)]);
+                        if !rest.is_empty() {
+                            self.at = At::Below(inner, 1);
                         }
                         if let Some(value) = inner.value() {
                             return Some((&self.key[..self.depth], value));

@@ -1,8 +1,9 @@
 //! Taking whole parts of a trie away: what begins with a prefix, or what isn't smaller than a key.
 
 use super::inner::Inner;
+use super::key::key_after;
 use super::node::{CloneFn, IntoKind, IntoRootKind, Kind, KindMut, Node, Root, RootKind, Tree};
-use super::page::Page;
+use super::page::{HEAD_MIN, Page, head};
 use super::place::{collapse, tidy, unite};
 use std::mem;
 use std::ops::Range;
@@ -65,14 +66,22 @@ fn remove_below<V>(
             KindMut::Inner(inner) => inner,
         };
         let rest = prefix[depth..].strip_prefix(inner.label())?;
-        depth = prefix.len() - rest.len();
         // The prefix leads on: otherwise this node would have been removed as a child.
-        let index = inner.find(*rest.first()?);
+        let children = inner.prefixed(rest);
+        let index = children.start;
+        if children.len() > 1 {
+            let label = &prefix[..prefix.len() - rest.len()];
+            let removed = remove_children(inner, children, clone, label, rest);
+            if inner.len() < 2 {
+                collapse(node);
+            }
+            return closed(removed);
+        }
         let child = &mut inner.children_mut()[index];
         if unite(child, clone) {
-            depth -= inner.label().len();
             continue;
         }
+        depth = prefix.len() - rest.len();
         match child.kind() {
             Kind::Page(_) => {
                 child.make_unique(clone);
@@ -98,14 +107,55 @@ fn remove_below<V>(
     }
 }
 
+/// Removes what begins with `prefix` from several children of a node, which has one owner, to a node
+/// with this label.
+fn remove_children<V>(
+    inner: &mut Inner<V>,
+    children: Range<usize>,
+    clone: Option<CloneFn<V>>,
+    label: &[u8],
+    prefix: &[u8],
+) -> Inner<V> {
+    let after = key_after(prefix);
+    let (first, last) = (children.start, children.end - 1);
+    // What is cut needn't be copied then, so that a clone that panics does so here.
+    make_way_unique(&mut inner.children_mut()[first], clone, prefix);
+    if let Some(after) = &after {
+        make_way_unique(&mut inner.children_mut()[last], clone, after);
+    }
+    let mut removed = Inner::new(label, None, children.len());
+    let (separators, children) = inner.take_children();
+    for (index, (separator, child)) in separators.into_iter().zip(children).enumerate() {
+        if index < first || last < index {
+            inner.push(separator, child);
+            continue;
+        }
+        let (before, mut inside) =
+            if index == first { cut(child, prefix) } else { (None, Some(child)) };
+        let mut behind = None;
+        if let Some(after) = after.as_deref().filter(|_| index == last)
+            && let Some(child) = inside
+        {
+            (inside, behind) = cut(child, after);
+        }
+        before.into_iter().for_each(|before| inner.push(separator, before));
+        inside.into_iter().for_each(|inside| removed.push(separator, inside));
+        let separator = after.as_deref().map_or(separator, head);
+        behind.into_iter().for_each(|behind| inner.push(separator, behind));
+    }
+    removed
+}
+
 /// Takes a page that was emptied on the way of `prefix` away from its parent.
 fn prune<V>(mut node: &mut Node<V>, prefix: &[u8]) {
     let mut rest = prefix;
     while let KindMut::Inner(inner) = node.kind_mut() {
         let Some(below) = rest.strip_prefix(inner.label()) else { return };
-        let Some(&byte) = below.first() else { return };
+        if below.is_empty() {
+            return;
+        }
         rest = below;
-        let index = inner.find(byte);
+        let index = inner.find(head(rest));
         if inner.is_shared() {
             return;
         }
@@ -154,9 +204,11 @@ fn make_way_unique<V>(mut node: &mut Node<V>, clone: Option<CloneFn<V>>, key: &[
         node.make_unique(clone);
         let KindMut::Inner(inner) = node.kind_mut() else { return };
         let Some(below) = rest.strip_prefix(inner.label()) else { return };
-        let Some(&byte) = below.first() else { return };
+        if below.is_empty() {
+            return;
+        }
         rest = below;
-        let index = inner.find(byte);
+        let index = inner.find(head(rest));
         node = &mut inner.children_mut()[index];
     }
 }
@@ -164,7 +216,7 @@ fn make_way_unique<V>(mut node: &mut Node<V>, clone: Option<CloneFn<V>>, key: &[
 /// What is smaller than `key`, and what isn't. The nodes to which the key leads have one owner.
 fn cut<V>(mut node: Node<V>, key: &[u8]) -> (Option<Node<V>>, Option<Node<V>>) {
     let mut rest = key;
-    let mut halves: Vec<(Inner<V>, Inner<V>)> = Vec::new();
+    let mut halves: Vec<Halves<V>> = Vec::new();
     let (mut left, mut right) = loop {
         match node.into_kind() {
             IntoKind::Page(mut page) => {
@@ -184,33 +236,35 @@ fn cut<V>(mut node: Node<V>, key: &[u8]) -> (Option<Node<V>>, Option<Node<V>>) {
                     break if is_smaller { (whole, None) } else { (None, whole) };
                 };
                 rest = below;
-                let index = inner.find(rest[0]);
-                let upper = inner.split_off(index + 1);
+                let index = inner.find(head(rest));
+                let (separator, label) = (inner.separator(index), inner.label().to_vec());
+                let next = inner.separators().get(index + 1).copied().unwrap_or(HEAD_MIN);
+                let upper = inner.extract(index + 1..inner.len(), &label);
                 node = inner.remove(index);
-                halves.push((inner, upper));
+                halves.push(Halves { lower: inner, separator, next, upper });
             }
         }
     };
-    for (mut lower, mut upper) in halves.into_iter().rev() {
+    for Halves { mut lower, separator, next, mut upper } in halves.into_iter().rev() {
         if let Some(left) = left {
-            lower.push(first_byte(&left), left);
+            lower.push(separator, left);
         }
         if let Some(right) = right {
-            let next = upper.children().first().map_or(0, first_byte);
-            upper.insert_first(right, next);
+            upper.insert_before(0, right, next);
         }
         (left, right) = (closed(lower), closed(upper));
     }
     (left, right)
 }
 
-/// The byte with which all keys below the first entry begin, in a child of an inner node.
-fn first_byte<V>(node: &Node<V>) -> u8 {
-    match node.kind() {
-        Kind::Page(page) => page.suffixes().first_byte(0),
-        Kind::Inner(inner) => inner.label().first().copied(),
-    }
-    .expect("what is in a child has a next byte")
+/// What is left of an inner node, from which the child was taken that has a key in its range.
+struct Halves<V> {
+    lower: Inner<V>,
+    /// Where the child began.
+    separator: i32,
+    /// Where the one behind it begins, if there is one.
+    next: i32,
+    upper: Inner<V>,
 }
 
 /// The node, or what is simpler, or nothing if it is empty.

@@ -83,6 +83,15 @@ impl Deref for KeyBuffer {
     }
 }
 
+/// The least key that is greater than all that begin with `prefix`, if there is one.
+pub(super) fn key_after(prefix: &[u8]) -> Option<KeyBuffer> {
+    let last = prefix.iter().rposition(|&byte| byte < u8::MAX)?;
+    let mut key = KeyBuffer::new();
+    key.push(&prefix[..last]);
+    key.push(&[prefix[last] + 1]);
+    Some(key)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -275,7 +275,7 @@ pub(super) fn prefetch(start: NonNull<u8>, lines: usize) {
 }
 
 /// How many lines of 64 bytes most inner nodes have.
-const INNER_LINES: usize = 2;
+const INNER_LINES: usize = 5;
 
 /// How many lines of 64 bytes most pages of small values have.
 pub(super) const PAGE_LINES: usize = 7;

@@ -19,8 +19,12 @@ mod shape;
 mod suffix;
 
 pub(super) use run::{Entries, EntriesMut, IntoEntries, Run};
+pub(super) use search::rank_of_head;
 pub(crate) use suffix::Parts;
-pub(super) use suffix::{KEY_JOINED, Suffixes, common_prefix_len};
+pub(super) use suffix::{
+    FIRST_BYTE, HEAD, HEAD_MIN, KEY_JOINED, Suffixes, common_prefix_len, first_byte, head,
+    last_head,
+};
 
 use super::key::KeyBuffer;
 use super::node::{Block, CloneFn, CloneSlot, PAGE_LINES, add_owner, prefetch, remove_owner};

@@ -2,12 +2,13 @@
 //!
 //! Nothing here recurses over nodes, since the data decide how deep they lie.
 
+use super::gather::gather;
 use super::inner::Inner;
 use super::key::KeyBuffer;
 use super::node::{
     CloneFn, CloneSlot, IntoKind, IntoRootKind, Kind, KindMut, Node, Root, RootKind, Tree,
 };
-use super::page::{Page, common_prefix_len};
+use super::page::{HEAD_MIN, Page, common_prefix_len, head};
 use std::mem;
 
 /// The longest key, in bytes.
@@ -57,28 +58,35 @@ pub(super) enum Gap {
     Value,
     /// Only so many bytes of the node's label lead to the key.
     Label { matched: usize },
-    /// The child, an inner node, has the key in its range, but no keys with its next byte.
+    /// The child, an inner node, has the key in its range, but no keys with its head.
     Beside { child: usize },
 }
 
 /// The value at `key`.
 #[inline]
 pub(super) fn get<'a, V>(root: &'a Root<V>, key: &[u8]) -> Option<&'a V> {
-    let (mut node, mut rest) = match root.kind() {
-        RootKind::Empty => return None,
+    match root.kind() {
+        RootKind::Empty => None,
         RootKind::Page(page) => {
             page.prefetch();
-            return page.get(key);
+            page.get(key)
         }
-        RootKind::Tree(tree) => (&tree.node, key),
-    };
+        RootKind::Tree(tree) => get_below(&tree.node, key),
+    }
+}
+
+/// The value of the key of which `rest` is left below the node.
+#[inline]
+pub(super) fn get_below<'a, V>(mut node: &'a Node<V>, mut rest: &[u8]) -> Option<&'a V> {
     loop {
         match node.kind() {
             Kind::Page(page) => return page.get(rest),
             Kind::Inner(inner) => {
                 rest = inner.strip_label(rest)?;
-                let Some(&byte) = rest.first() else { return inner.value() };
-                node = &inner.children()[inner.find(byte)];
+                if rest.is_empty() {
+                    return inner.value();
+                }
+                node = &inner.children()[inner.find(head(rest))];
                 node.prefetch();
             }
         }
@@ -135,18 +143,20 @@ fn descend<'a, V>(
                     return (node, depth, Err(Gap::Label { matched }));
                 };
                 let label = rest.len() - below.len();
-                let Some(&byte) = below.first() else {
+                if below.is_empty() {
                     let found = inner.value().map(|_| Found::Value);
                     return (node, depth, found.ok_or(Gap::Value));
-                };
-                let index = inner.find(byte);
+                }
+                let (below_head, mask) = (head(below), inner.border_mask());
+                let index = inner.find(below_head);
                 let child = &mut inner.children_mut()[index];
                 child.prefetch();
                 if unite(child, clone) {
                     continue;
                 }
                 if let Kind::Inner(next) = child.kind() {
-                    if next.label()[0] != byte {
+                    let parts = (next.head() ^ below_head) & mask != 0;
+                    if parts && !below.starts_with(next.label()) {
                         return (node, depth, Err(Gap::Beside { child: index }));
                     }
                     (label, index)
@@ -304,21 +314,26 @@ fn insert_below<'a, V>(
                     Ok(()) => return Found::Below { child, index }.get_mut(node),
                     Err(back) => value = back,
                 }
-                divide(inner, child, index);
+                if inner.is_full() {
+                    gather(inner, clone);
+                } else {
+                    divide(inner, child, index);
+                }
             }
             Gap::Value => {
                 node.inner_mut().set_value(value);
                 return Found::Value.get_mut(node);
             }
             Gap::Label { matched } => return insert_into_label(node, matched, rest, value),
+            Gap::Beside { .. } if node.inner_mut().is_full() => gather(node.inner_mut(), clone),
             Gap::Beside { child } => {
                 let inner = node.inner_mut();
                 let below = &rest[inner.label().len()..];
-                let child = insert_beside(inner, child, clone, below, value);
-                return Found::Below { child, index: 0 }.get_mut(node);
+                let found = insert_beside(inner, child, clone, below, value);
+                return found.get_mut(node);
             }
         }
-        // The page was full, and has been divided: the key's place is elsewhere now, not far away.
+        // Something was full, and has been divided: the key's place is elsewhere now, not far away.
         let result;
         (node, depth, result) = descend(node, clone, key, depth);
         match result {
@@ -337,57 +352,64 @@ fn insert_into_label<'a, V>(
 ) -> &'a mut V {
     let inner = node.inner_mut();
     let (above, below) = inner.label().split_at(matched);
-    let (above, separator) = (Inner::new(above, None, 2), below[0]);
+    let (above, separator) = (Inner::new(above, None, 2), head(below));
     let below = below.to_vec();
     inner.set_label(&below);
     let lower = mem::replace(node, above.into());
     let upper = node.inner_mut();
-    let Some(&byte) = rest.get(matched) else {
-        upper.push(0, lower);
+    upper.push(HEAD_MIN, lower);
+    let rest = &rest[matched..];
+    if rest.is_empty() {
         upper.set_value(value);
         return Found::Value.get_mut(node);
-    };
-    let page = Page::single(&rest[matched..], value, false).into();
-    let child = usize::from(separator < byte);
+    }
+    let page = Page::single(rest, value, false).into();
+    let child = usize::from(*below < *rest);
     if child == 0 {
-        upper.push(0, page);
-        upper.push(separator, lower);
+        upper.insert_before(0, page, separator);
     } else {
-        upper.push(0, lower);
-        upper.push(byte, page);
+        upper.push(head(rest), page);
     }
     Found::Below { child, index: 0 }.get_mut(node)
 }
 
-/// Inserts an entry that is in the range of a child, an inner node, but doesn't begin as its label
-/// does. Returns the child in which it is now the first entry.
+/// Inserts an entry that is in the range of a child, an inner node, but not among what the
+/// child has. Returns where it is now.
 fn insert_beside<V>(
     inner: &mut Inner<V>,
     child: usize,
     clone: Option<CloneFn<V>>,
     suffix: &[u8],
-    value: V,
-) -> usize {
-    let byte = suffix[0];
-    let label = inner.children()[child].inner().map(|below| below.label()[0]);
+    mut value: V,
+) -> Found {
+    let label = inner.children()[child].inner().map(Inner::label);
     let label = label.expect("the child is an inner node");
-    if byte < label {
-        inner.insert_first(Page::single(suffix, value, false).into(), label);
-        return child;
-    }
-    let next = child + 1;
-    if let Some(neighbour) = inner.children_mut().get_mut(next)
+    let (is_before, label, separator) = (suffix < label, inner.border(label), inner.border(suffix));
+    let neighbour = if is_before { child.checked_sub(1) } else { Some(child + 1) };
+    if let Some(index) = neighbour
+        && let Some(neighbour) = inner.children_mut().get_mut(index)
         && neighbour.page().is_some()
     {
         neighbour.make_unique(clone);
-        match neighbour.page_mut().try_insert(0, suffix, value) {
-            Ok(()) => inner.set_separator(next, byte),
-            Err(value) => inner.insert(next, byte, Page::single(suffix, value, false).into()),
+        let page = neighbour.page_mut();
+        let at = if is_before { page.len() } else { 0 };
+        match page.try_insert(at, suffix, value) {
+            Ok(()) => {
+                let (moved, to) = if is_before { (child, label) } else { (index, separator) };
+                inner.set_separator(moved, to);
+                return Found::Below { child: index, index: at };
+            }
+            Err(back) => value = back,
         }
-    } else {
-        inner.insert(next, byte, Page::single(suffix, value, false).into());
     }
-    next
+    let page = Page::single(suffix, value, false).into();
+    if is_before {
+        inner.insert_before(child, page, label);
+        Found::Below { child, index: 0 }
+    } else {
+        inner.insert(child + 1, separator, page);
+        Found::Below { child: child + 1, index: 0 }
+    }
 }
 
 /// Moves the entries of a page to below an inner node, whose label is what they have in common.
@@ -400,30 +422,28 @@ fn burst<V>(page: &mut Page<V>) -> Inner<V> {
     label.truncate(common);
     let value = ends_here.then(|| page.remove(0));
     let mut inner = Inner::new(&label, value, 2);
-    inner.push(0, page.extract(0..page.len(), common, &[]).into());
+    inner.push(HEAD_MIN, page.extract(0..page.len(), common, &[]).into());
     inner
 }
 
-/// Makes two of a page that is full, or puts an inner node above it if all its entries begin with the
-/// same byte. `index` is where the next entry would come.
+/// Makes two of a page that is full, or puts an inner node above it if there is nothing that separates
+/// its entries. `index` is where the next entry would come.
 fn divide<V>(inner: &mut Inner<V>, child: usize, index: usize) {
+    let mask = inner.border_mask();
     let page = inner.children_mut()[child].page_mut();
     let (suffixes, len) = (page.suffixes(), page.len());
     // Entries that come in order leave full pages behind.
     let best = if index == len { len } else { len / 2 };
-    let borders = (1..len).filter(|&at| suffixes.first_byte(at - 1) != suffixes.first_byte(at));
+    let border = |at| suffixes.head(at) & mask;
+    let borders = (1..len).filter(|&at| border(at - 1) != border(at));
     if let Some(at) = borders.min_by_key(|&at| at.abs_diff(best)) {
-        let separator = suffixes.first_byte(at).expect("an entry in a child has a next byte");
+        let separator = border(at);
         let upper = page.extract(at..len, 0, &[]);
         page.fit();
         inner.insert(child + 1, separator, upper.into());
     } else {
         let below = burst(page);
-        let separator = below.label()[0];
         inner.children_mut()[child] = below.into();
-        if child > 0 {
-            inner.set_separator(child, separator);
-        }
     }
 }
 
@@ -431,8 +451,11 @@ fn divide<V>(inner: &mut Inner<V>, child: usize, index: usize) {
 /// neighbour if both are small, and removes the inner node if it isn't needed any more.
 pub(super) fn tidy<V>(node: &mut Node<V>, child: usize) {
     let inner = node.inner_mut();
-    if inner.children()[child].page().is_some_and(|page| page.len() == 0) {
+    let len = inner.children()[child].page().map(Page::len);
+    if len == Some(0) {
         inner.remove(child);
+    } else if len.is_none_or(|len| len > Page::<V>::LEN_MAX / 4) {
+        // Of two neighbours that are small together, one is so alone. To look at them costs.
     } else if are_small(inner, child) {
         join(inner, child);
     } else if child > 0 && are_small(inner, child - 1) {

@@ -17,13 +17,13 @@
 mod seek;
 
 use super::inner::{
-    Children, ChildrenMut, IntoChildren, NodeMut, Opened, OwnedNode, SharedChildren,
+    Children, ChildrenMut, IntoChildren, NodeMut, Opened, OwnedNode, Seek, SharedChildren,
 };
-use super::key::KeyBuffer;
+use super::key::{KeyBuffer, key_after};
 use super::node::{CloneFn, IntoRootKind, Kind, Node, Root, RootKind, RootKindMut, Tree};
 use super::page::{Entries, EntriesMut, IntoEntries, Page, Run};
 use std::collections::VecDeque;
-use std::ops::Range;
+use std::ops::{Bound, Range};
 
 /// What is left of a subtrie. `R` are the [`Run`]s of its pages, `C` the [`Children`] of its inner
 /// nodes, and `T` their values; three parameters, since through an associated type the compiler
@@ -109,10 +109,15 @@ impl<'a, V> Shared<'a, V> {
             if inner.label().starts_with(rest) {
                 return Self::of_node(node, &prefix[..depth], *len);
             }
-            // The label doesn't begin with the rest, so there is a byte more, if the label matches.
-            let Some(&[byte, ..]) = rest.strip_prefix(inner.label()) else { return Self::empty() };
-            depth += inner.label().len();
-            node = &inner.children()[inner.find(byte)];
+            // The label doesn't begin with the rest, so there are bytes more, if the label matches.
+            let Some(below) = rest.strip_prefix(inner.label()) else { return Self::empty() };
+            depth = prefix.len() - below.len();
+            let children = inner.prefixed(below);
+            if children.len() > 1 {
+                let children = SharedChildren::new(inner, children);
+                return Self::of_children(children, prefix, depth, *len);
+            }
+            node = &inner.children()[children.start];
         }
     }
 
@@ -173,11 +178,16 @@ impl<'a, V> Mutable<'a, V> {
             if inner.label().starts_with(rest) {
                 return Self::of_node(node, clone, &prefix[..depth], *len);
             }
-            // The label doesn't begin with the rest, so there is a byte more, if the label matches.
-            let Some(&[byte, ..]) = rest.strip_prefix(inner.label()) else { return Self::empty() };
-            depth += inner.label().len();
-            let child = inner.find(byte);
-            node = &mut node.inner_mut().children_mut()[child];
+            // The label doesn't begin with the rest, so there are bytes more, if the label matches.
+            let Some(below) = rest.strip_prefix(inner.label()) else { return Self::empty() };
+            depth = prefix.len() - below.len();
+            let children = inner.prefixed(below);
+            let inner = node.inner_mut();
+            if children.len() > 1 {
+                let children = ChildrenMut::new(inner, children, clone);
+                return Self::of_children(children, prefix, depth, *len);
+            }
+            node = &mut inner.children_mut()[children.start];
         }
     }
 
@@ -231,6 +241,19 @@ impl<R: Run<Value = T>, C: Children<Run = R, Value = T>, T> Walk<R, C, T> {
         walk.front.key.push(above);
         let opened = open(&mut walk.front.key);
         walk.put_front(opened);
+        walk
+    }
+
+    /// A walk over what begins with `prefix` below some children of a node, to which `depth` bytes of
+    /// the prefix lead.
+    fn of_children(children: C, prefix: &[u8], depth: usize, len_max: usize) -> Self
+    where
+        C: Seek,
+    {
+        let mut walk = Self::of(|_| Opened::Inner(None, children), &prefix[..depth], len_max);
+        let end = key_after(prefix);
+        let end = end.as_ref().map_or(Bound::Unbounded, |end| Bound::Excluded(&**end));
+        walk.restrict((Bound::Included(prefix), end));
         walk
     }
 

@@ -52,19 +52,19 @@ pub(in crate::trie) trait Seek: Children {
     /// The last child that is left.
     fn last(&self) -> Option<&Node<Self::Stored>>;
 
-    /// Leaves out the children whose keys are all smaller than those with this next byte.
-    fn skip_below(&mut self, byte: u8) {
+    /// Leaves out the children whose keys are all smaller than those with this head.
+    fn skip_below(&mut self, head: i32) {
         let (inner, left) = self.left();
         if left.start < left.end {
-            left.start = left.start.max(inner.find(byte)).min(left.end);
+            left.start = left.start.max(inner.find(head)).min(left.end);
         }
     }
 
-    /// Leaves out the children whose keys are all greater than those with this next byte.
-    fn skip_above(&mut self, byte: u8) {
+    /// Leaves out the children whose keys are all greater than those with this head.
+    fn skip_above(&mut self, head: i32) {
         let (inner, left) = self.left();
         if left.start < left.end {
-            left.end = left.end.min(inner.find(byte) + 1).max(left.start);
+            left.end = left.end.min(inner.find(head) + 1).max(left.start);
         }
     }
 
@@ -88,6 +88,13 @@ pub(in crate::trie) struct SharedChildren<'a, V> {
 impl<V> Clone for SharedChildren<'_, V> {
     fn clone(&self) -> Self {
         Self { left: self.left.clone(), ..*self }
+    }
+}
+
+impl<'a, V> SharedChildren<'a, V> {
+    /// The children of `inner` in this range.
+    pub(in crate::trie) fn new(inner: &'a Inner<V>, left: Range<usize>) -> Self {
+        Self { inner, left }
     }
 }
 
@@ -119,7 +126,7 @@ impl<'a, V> Children for SharedChildren<'a, V> {
             Kind::Page(page) => Opened::Page(page.entries()),
             Kind::Inner(inner) => {
                 key.push(inner.label());
-                Opened::Inner(inner.value(), Self { inner, left: 0..inner.len() })
+                Opened::Inner(inner.value(), Self::new(inner, 0..inner.len()))
             }
         }
     }
@@ -172,9 +179,15 @@ impl<'a, V> NodeMut<'a, V> {
 }
 
 impl<'a, V> ChildrenMut<'a, V> {
-    fn new(inner: &'a mut Inner<V>, clone: Option<CloneFn<V>>) -> Self {
+    /// The children of `inner` in this range.
+    pub(in crate::trie) fn new(
+        inner: &'a mut Inner<V>,
+        left: Range<usize>,
+        clone: Option<CloneFn<V>>,
+    ) -> Self {
         inner.assert_unique();
-        let (children, left) = (inner.child_slots(), 0..inner.len());
+        assert!(left.end <= inner.len(), "these are children of the node");
+        let children = inner.child_slots();
         Self { inner, children, left, clone, borrows: PhantomData }
     }
 
@@ -231,7 +244,8 @@ impl<'a, V> Children for ChildrenMut<'a, V> {
                 // SAFETY: the value lies in the node, which is borrowed mutably for 'a, and nothing
                 // else looks at it.
                 let value = value.map(|mut value| unsafe { value.as_mut() });
-                Opened::Inner(value, Self::new(inner, clone))
+                let all = 0..inner.len();
+                Opened::Inner(value, Self::new(inner, all, clone))
             }
         }
     }

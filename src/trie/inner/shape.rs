@@ -4,7 +4,7 @@ use super::super::node::Node;
 use std::alloc::Layout;
 use std::sync::atomic::AtomicU32;
 
-/// The first 16 bytes of an inner node's block.
+/// The first 24 bytes of an inner node's block.
 #[repr(C)]
 pub(super) struct Header {
     /// How many owners the node has. What has more than one is never written to.
@@ -19,22 +19,25 @@ pub(super) struct Header {
     pub(super) has_value_slot: bool,
     /// Whether there is a value in it.
     pub(super) has_value: bool,
+    /// The label, if it is no longer than this, or its first bytes; zeroes behind it. Here, since most
+    /// labels are short, and compared first.
+    pub(super) word: [u8; Shape::WORD],
 }
 
 /// With room for more children than this, a node has an index.
-pub(super) const UNINDEXED_MAX: usize = 48;
+pub(super) const UNINDEXED_MAX: usize = if cfg!(any(miri, triekv_small_pages)) { 4 } else { 64 };
 
-/// How many bytes an index has: one for each first byte of a suffix.
+/// How many bytes an index has: one for each first byte of a head.
 pub(super) const INDEX: usize = 256;
 
 /// The numbers that decide where everything lies, as the header has them:
 ///
 /// ```text
-/// 0                       header, 16 bytes
-/// 16                      index, 256 bytes, if there is one
-/// separators()            slots × u8, then zeroes up to where a vector of them may reach
+/// 0                       header, 24 bytes
+/// 24                      index, 256 bytes, if there is one
+/// separators()            slots × i32, then zeroes up to where a vector of them may reach
 /// children()              slots × node, 8 bytes each
-/// label()                 label × u8, then zeroes up to where a word of it may reach
+/// label()                 label × u8, if the header's word is too short for it
 /// value()                 V, aligned, if there is room for one
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,9 +49,9 @@ pub(super) struct Shape {
 
 impl Shape {
     /// Separators are compared this many at a time, so that the last comparison reads past them.
-    pub(super) const LANES: usize = 16;
+    pub(super) const LANES: usize = 4;
 
-    /// So many bytes of a label are compared at a time, so that it may be read past its end.
+    /// So many bytes of a label are in the header.
     pub(super) const WORD: usize = size_of::<u64>();
 
     pub(super) const HEADER: usize = size_of::<Header>();
@@ -62,16 +65,16 @@ impl Shape {
     }
 
     pub(super) const fn children(self) -> usize {
-        self.separators() + self.slots.next_multiple_of(Self::LANES)
+        self.separators() + self.slots.next_multiple_of(Self::LANES) * size_of::<i32>()
     }
 
     pub(super) const fn label(self) -> usize {
         self.children() + self.slots * size_of::<usize>()
     }
 
-    /// The bytes of the label and of what a word of it may reach.
-    pub(super) const fn label_room(self) -> usize {
-        if self.label < Self::WORD { Self::WORD } else { self.label }
+    /// The bytes of a label behind the children.
+    const fn label_room(self) -> usize {
+        if self.label > Self::WORD { self.label } else { 0 }
     }
 
     pub(super) const fn value<V>(self) -> usize {
@@ -109,13 +112,13 @@ mod tests {
 
     fn lies_apart<V>() {
         for slots in 0..=256 {
-            for (label, has_value_slot) in [(0, false), (3, true), (70_000, true)] {
+            for (label, has_value_slot) in [(0, false), (8, true), (9, false), (70_000, true)] {
                 let shape = Shape { slots, label, has_value_slot };
                 assert!(shape.separators() >= size_of::<Header>());
-                assert!(shape.children() >= shape.separators() + slots.next_multiple_of(16));
+                assert!(shape.children() >= shape.separators() + 4 * slots.next_multiple_of(4));
                 assert!(shape.children().is_multiple_of(8));
                 assert!(shape.label() >= shape.children() + 8 * slots);
-                let end = shape.label() + label.max(8);
+                let end = shape.label() + if label > 8 { label } else { 0 };
                 let value = if has_value_slot { size_of::<V>() } else { 0 };
                 let layout = shape.layout::<V>();
                 if has_value_slot {
@@ -133,7 +136,7 @@ mod tests {
     #[test]
     #[cfg_attr(miri, ignore = "it touches no memory")]
     fn no_area_of_an_inner_node_overlaps_another() {
-        assert_eq!(size_of::<Header>(), 16);
+        assert_eq!(size_of::<Header>(), 24);
         assert_eq!(size_of::<Node<u64>>(), 8);
         lies_apart::<u64>();
         lies_apart::<()>();

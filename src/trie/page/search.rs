@@ -1,10 +1,10 @@
 //! Counting the numbers in sorted vectors that are smaller than another.
 
-/// How many of the first `len` heads are smaller than `head`. The heads are sorted; what `heads` has
-/// beyond `len`, up to a multiple of four, doesn't matter.
+/// How many of the first `len` heads are smaller than `head`. The heads are sorted; what
+/// `heads` has beyond `len`, up to a multiple of four, doesn't matter.
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 #[inline]
-pub(super) fn rank_of_head(heads: &[i32], len: usize, head: i32) -> usize {
+pub(in crate::trie) fn rank_of_head(heads: &[i32], len: usize, head: i32) -> usize {
     // SAFETY: the target has SSE2, or this wouldn't be compiled.
     unsafe { sse2_rank_of_head(heads, len, head) }
 }
@@ -31,7 +31,7 @@ fn sse2_rank_of_head(heads: &[i32], len: usize, head: i32) -> usize {
 /// loop is one that compilers turn into those that there are.
 #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
 #[inline]
-pub(super) fn rank_of_head(heads: &[i32], len: usize, head: i32) -> usize {
+pub(in crate::trie) fn rank_of_head(heads: &[i32], len: usize, head: i32) -> usize {
     portable_rank_of_head(heads, len, head)
 }
 

@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::ptr::NonNull;
 
 /// How many bytes of a suffix are in its head.
-pub(super) const HEAD: usize = size_of::<i32>();
+pub(in crate::trie) const HEAD: usize = size_of::<i32>();
 
 /// The longest tail that is kept in the page. A longer one has a box of its own.
 pub(super) const TAIL_INLINE_MAX: usize = 255;
@@ -123,6 +123,35 @@ impl<'k> Suffix<'k> {
             place.copy_from_slice(self.tail);
         }
     }
+}
+
+/// The head of what isn't greater than anything.
+pub(in crate::trie) const HEAD_MIN: i32 = i32::MIN;
+
+/// The bits of a head that are its first byte.
+pub(in crate::trie) const FIRST_BYTE: i32 = i32::from_be_bytes([u8::MAX, 0, 0, 0]);
+
+/// The head of a suffix: its first four bytes, as a number that compares as they do. Zeroes stand for
+/// those that a short one hasn't, so that suffixes with different heads compare as the heads do, and
+/// those with equal heads begin alike but for zeroes.
+#[inline]
+pub(in crate::trie) fn head(suffix: &[u8]) -> i32 {
+    Suffix::new(suffix).head
+}
+
+/// The greatest head of what begins with `prefix`.
+pub(in crate::trie) fn last_head(prefix: &[u8]) -> i32 {
+    let mut head = [u8::MAX; HEAD];
+    for (to, from) in head.iter_mut().zip(prefix) {
+        *to = *from;
+    }
+    head_of(head)
+}
+
+/// The first byte of a suffix with this head.
+#[inline]
+pub(in crate::trie) fn first_byte(head: i32) -> usize {
+    usize::from(bytes_of(head)[0])
 }
 
 /// Heads compare as the bytes do: the first byte weighs most, and none is negative.
@@ -258,10 +287,10 @@ impl<'a> Suffixes<'a> {
         bytes.strip_prefix(&*head).is_some_and(|rest| rest.starts_with(tail))
     }
 
-    /// The first byte of the suffix, unless it is empty.
+    /// The head of the suffix.
     #[inline]
-    pub(in crate::trie) fn first_byte(&self, index: usize) -> Option<u8> {
-        (self.kind(index) > 0).then(|| bytes_of(self.heads[index])[0])
+    pub(in crate::trie) fn head(&self, index: usize) -> i32 {
+        self.heads[index]
     }
 
     /// The length of the suffix.

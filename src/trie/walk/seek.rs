@@ -2,7 +2,7 @@
 
 use super::super::inner::Seek;
 use super::super::node::{Kind, Node};
-use super::super::page::Run;
+use super::super::page::{Run, head};
 use super::super::range::KeyBound;
 use super::{PartKind, Walk};
 use std::ops::Bound;
@@ -78,10 +78,10 @@ impl<R: Run<Value = T>, C: Seek<Run = R, Value = T>, T> Walk<R, C, T> {
                     return self.push_front(PartKind::Page(run));
                 }
                 PartKind::Children(mut children) => {
-                    let Some(&byte) = rest.first() else {
+                    if rest.is_empty() {
                         return self.push_front(PartKind::Children(children));
-                    };
-                    children.skip_below(byte);
+                    }
+                    children.skip_below(head(rest));
                     match children.first().map(|child| Child::of(child, rest)) {
                         Some(Child::Open) => {
                             let child = children.next();
@@ -129,8 +129,10 @@ impl<R: Run<Value = T>, C: Seek<Run = R, Value = T>, T> Walk<R, C, T> {
                     return self.push_back(PartKind::Page(run));
                 }
                 PartKind::Children(mut children) => {
-                    let Some(&byte) = rest.first() else { continue };
-                    children.skip_above(byte);
+                    if rest.is_empty() {
+                        continue;
+                    }
+                    children.skip_above(head(rest));
                     match children.last().map(|child| Child::of(child, rest)) {
                         Some(Child::Open) => {
                             let child = children.next_back();
