@@ -234,7 +234,7 @@ impl<V> Page<V> {
     /// The value at `suffix`.
     #[inline]
     pub(super) fn get(&self, suffix: &[u8]) -> Option<&V> {
-        let index = self.find(suffix).ok()?;
+        let index = self.suffixes().position(suffix)?;
         Some(&self.values()[index])
     }
 

@@ -77,6 +77,7 @@ pub(super) type Owned<V> = Walk<IntoEntries<V>, IntoChildren<V>, V>;
 
 impl<'a, V> Shared<'a, V> {
     /// A walk over a whole trie.
+    #[inline]
     pub(super) fn of_root(root: &'a Root<V>) -> Self {
         match root.kind() {
             RootKind::Empty => Self::empty(),
@@ -122,6 +123,7 @@ impl<'a, V> Shared<'a, V> {
     }
 
     /// Calls `f` with all entries that are left, in order.
+    #[inline]
     pub(super) fn for_each(mut self, mut f: impl FnMut(&[u8], &'a V)) {
         loop {
             if let Some(run) = self.front.run.take() {

@@ -1,4 +1,4 @@
-//! Counting the numbers in sorted vectors that are smaller than another.
+//! Comparing a number with those of a sorted vector.
 
 /// How many of the first `len` heads are smaller than `head`. The heads are sorted; what
 /// `heads` has beyond `len`, up to a multiple of four, doesn't matter.
@@ -25,6 +25,45 @@ fn sse2_rank_of_head(heads: &[i32], len: usize, head: i32) -> usize {
         smaller |= u64::from(_mm_movemask_ps(mask).cast_unsigned()) << (4 * block);
     }
     (smaller.trailing_ones() as usize).min(len)
+}
+
+/// Which of the first `len` heads are equal to `head`: a bit each, the first one lowest. The heads are
+/// at most 64, and what there is beyond `len` doesn't matter.
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+#[inline]
+pub(super) fn heads_equal(heads: &[i32], len: usize, head: i32) -> u64 {
+    // SAFETY: the target has SSE2, or this wouldn't be compiled.
+    unsafe { sse2_heads_equal(heads, len, head) }
+}
+
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+#[target_feature(enable = "sse2")]
+#[inline]
+fn sse2_heads_equal(heads: &[i32], len: usize, head: i32) -> u64 {
+    use std::arch::x86_64::{
+        _mm_castsi128_ps, _mm_cmpeq_epi32, _mm_loadu_si128, _mm_movemask_ps, _mm_set1_epi32,
+    };
+    let wanted = _mm_set1_epi32(head);
+    let mut equal = 0u64;
+    for (block, four) in heads.as_chunks::<4>().0.iter().enumerate() {
+        // SAFETY: `four` is 16 bytes that may be read; the load asks for no alignment.
+        let four = unsafe { _mm_loadu_si128(four.as_ptr().cast()) };
+        let mask = _mm_castsi128_ps(_mm_cmpeq_epi32(four, wanted));
+        equal |= u64::from(_mm_movemask_ps(mask).cast_unsigned()) << (4 * block);
+    }
+    equal & !u64::MAX.unbounded_shl(len as u32)
+}
+
+/// Which of the first `len` heads are equal to `head`, where there are no such vectors.
+#[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
+#[inline]
+pub(super) fn heads_equal(heads: &[i32], len: usize, head: i32) -> u64 {
+    portable_heads_equal(heads, len, head)
+}
+
+#[cfg(any(test, not(all(target_arch = "x86_64", target_feature = "sse2"))))]
+fn portable_heads_equal(heads: &[i32], len: usize, head: i32) -> u64 {
+    heads[..len].iter().rev().fold(0, |equal, &other| equal << 1 | u64::from(other == head))
 }
 
 /// How many of the first `len` heads are smaller than `head`, where there are no such vectors. The
@@ -60,6 +99,8 @@ mod tests {
             {
                 let expected = portable_rank_of_head(&heads, len, head);
                 assert_eq!(rank_of_head(&heads, len, head), expected, "{head} in {heads:?}");
+                let expected = portable_heads_equal(&heads, len, head);
+                assert_eq!(heads_equal(&heads, len, head), expected, "{head} in {heads:?}");
             }
         }
     }
