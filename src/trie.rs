@@ -315,6 +315,10 @@ impl<V> Trie<V> {
     /// ```
     pub fn insert<K: AsRef<[u8]>>(&mut self, key: K, value: V) -> Option<V> {
         let key = key.as_ref();
+        let value = match self.root.try_put(key, value) {
+            Ok(previous) => return previous,
+            Err(value) => value,
+        };
         match find(&mut self.root, key) {
             Ok(mut place) => Some(mem::replace(place.get_mut(), value)),
             Err(place) => {

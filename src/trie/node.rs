@@ -21,6 +21,7 @@
 
 use super::inner::Inner;
 use super::page::Page;
+use super::place::KEY_BYTES_MAX;
 use std::alloc::{Layout, dealloc};
 use std::marker::PhantomData;
 use std::mem::{self, ManuallyDrop};
@@ -454,6 +455,19 @@ impl<V> Root<V> {
             RootKind::Empty => 0,
             RootKind::Page(page) => page.len(),
             RootKind::Tree(tree) => tree.len,
+        }
+    }
+
+    /// Puts a value at `key` and returns the one that was there, if the trie is a page that isn't full.
+    /// Otherwise gives it back as an error.
+    #[inline]
+    pub(super) fn try_put(&mut self, key: &[u8], value: V) -> Result<Option<V>, V> {
+        match self.kind_mut() {
+            RootKindMut::Page(page) if key.len() <= KEY_BYTES_MAX => {
+                page.make_root_unique();
+                page.try_put(key, value)
+            }
+            _ => Err(value),
         }
     }
 

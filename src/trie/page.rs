@@ -13,6 +13,7 @@
 //! - The suffixes ascend.
 //! - A page with more than one owner isn't written to. Each function that writes checks that.
 
+mod insert;
 mod run;
 mod search;
 mod shape;
@@ -28,6 +29,7 @@ pub(super) use suffix::{
 
 use super::key::KeyBuffer;
 use super::node::{Block, CloneFn, CloneSlot, PAGE_LINES, add_owner, prefetch, remove_owner};
+use insert::TAIL_USUAL;
 use shape::{BOXED, Header, ROOT, Shape, TAILS_MASK};
 use std::alloc::{alloc, handle_alloc_error};
 use std::marker::PhantomData;
@@ -111,7 +113,9 @@ impl<V> Page<V> {
     /// Makes a page of one entry.
     pub(super) fn single(suffix: &[u8], value: V, is_root: bool) -> Self {
         let suffix = Suffix::new(suffix);
-        let mut page = Self::new(1, suffix.tail_bytes(), is_root);
+        let slots = if is_root { Self::SLOTS_FIRST } else { 1 };
+        let tails = suffix.tail_bytes() + (slots - 1) * TAIL_USUAL;
+        let mut page = Self::new(slots, tails, is_root);
         page.place(0, &suffix, value);
         page
     }
@@ -166,15 +170,20 @@ impl<V> Page<V> {
     }
 
     /// The bytes of all tails, of which each counts for at most [`WEIGHT_MAX`](suffix::WEIGHT_MAX).
+    #[inline]
     pub(super) fn weight(&self) -> usize {
-        if self.header().tails & BOXED == 0 {
-            return self.tail_bytes();
-        }
+        if self.header().tails & BOXED == 0 { self.tail_bytes() } else { self.weight_boxed() }
+    }
+
+    /// The same, where there may be boxes.
+    #[cold]
+    fn weight_boxed(&self) -> usize {
         let suffixes = self.suffixes();
         (0..suffixes.len).map(|index| suffixes.weight(index)).sum()
     }
 
     /// The bytes of tails that are in use in the page.
+    #[inline]
     pub(super) fn tail_bytes(&self) -> usize {
         let suffixes = self.suffixes();
         suffixes.start(suffixes.len)
@@ -236,84 +245,6 @@ impl<V> Page<V> {
     pub(super) fn get(&self, suffix: &[u8]) -> Option<&V> {
         let index = self.suffixes().position(suffix)?;
         Some(&self.values()[index])
-    }
-
-    /// Inserts an entry before the one at `index`, or gives the value back if the page is full.
-    #[inline]
-    pub(super) fn try_insert(&mut self, index: usize, suffix: &[u8], value: V) -> Result<(), V> {
-        let suffix = Suffix::new(suffix);
-        let (shape, len) = (self.shape(), self.len());
-        if Self::is_over_full(len + 1, self.weight() + suffix.weight()) {
-            return Err(value);
-        }
-        let tails = self.tail_bytes() + suffix.tail_bytes();
-        if len == shape.slots || tails > shape.tails {
-            let slots = if len == shape.slots { Self::slots_after(len) } else { shape.slots };
-            // Room for the tails of the slots that will still be free, if they are like the others.
-            let spare = tails * (slots - len - 1) / (len + 1);
-            self.grow(slots, (tails + spare).min(usize::from(TAILS_MASK)), index, &suffix, value);
-        } else {
-            self.place(index, &suffix, value);
-        }
-        Ok(())
-    }
-
-    /// Moves to a larger block, with an entry more.
-    fn grow(&mut self, slots: usize, tails: usize, index: usize, suffix: &Suffix<'_>, value: V) {
-        self.assert_unique();
-        let len = self.len();
-        let mut page = Self::new(slots, tails, self.is_root());
-        // SAFETY: they are forgotten below.
-        unsafe { page.append_moved(self, 0..index) };
-        page.place(index, suffix, value);
-        // SAFETY: they are forgotten below.
-        unsafe { page.append_moved(self, index..len) };
-        self.replace_with(page);
-    }
-
-    /// To how many slots a page with `len` entries grows.
-    fn slots_after(len: usize) -> usize {
-        (len + (len / 8).max(3)).min(Self::LEN_MAX)
-    }
-
-    /// Adds an entry behind the others. The page has a slot for it and room for its tail.
-    pub(super) fn push(&mut self, suffix: &[u8], value: V) {
-        self.place(self.len(), &Suffix::new(suffix), value);
-    }
-
-    /// Adds an entry to a page that has a slot for it and room for its tail.
-    #[inline]
-    fn place(&mut self, index: usize, suffix: &Suffix<'_>, value: V) {
-        let (len, tail) = (self.len(), suffix.tail_bytes());
-        let values = self.value_slots();
-        let SuffixesMut { header, heads, ends, tails } = self.suffixes_mut();
-        assert!(index <= len && len < heads.len(), "an entry is placed into a free slot");
-        let start = index.checked_sub(1).map_or(0, |before| offset(ends[before]));
-        if index < len {
-            heads.copy_within(index..len, index + 1);
-            if tail > 0 {
-                tails.copy_within(start..offset(ends[len - 1]), start + tail);
-            }
-            for at in (index..len).rev() {
-                ends[at + 1] = shifted(ends[at], tail.cast_signed());
-            }
-        }
-        heads[index] = suffix.head;
-        suffix.write_tail(&mut tails[start..start + tail]);
-        ends[index] = suffix.end(start);
-
-        if suffix.is_boxed() {
-            header.tails |= BOXED;
-        }
-        // SAFETY: `index` is at most `len`, which is less than the number of slots.
-        let place = unsafe { values.add(index) };
-        // SAFETY: one behind, by the same.
-        let behind = unsafe { place.add(1) };
-        // SAFETY: the values from `index` on are moved into the free slot; the page has one owner.
-        unsafe { ptr::copy(place.as_ptr(), behind.as_ptr(), len - index) };
-        // SAFETY: the value that was here has just been moved, or there was none.
-        unsafe { place.write(value) };
-        header.len += 1;
     }
 
     /// Removes an entry and returns its value. The block may shrink.
@@ -416,7 +347,7 @@ impl<V> Page<V> {
         if let (Some(new), Some(old)) = (page.clone_slot(), self.clone_slot()) {
             new.set(old.get());
         }
-        self.close(0..self.len());
+        self.suffixes_mut().header.len = 0;
         *self = page;
     }
 
@@ -439,8 +370,12 @@ impl<V> Page<V> {
         let (start, end) = (from.start(range.start), from.start(range.end));
         tails[used..used + end - start].copy_from_slice(&from.tails[start..end]);
         let by = used.cast_signed() - start.cast_signed();
-        for (to, from) in ends[len..len + count].iter_mut().zip(&from.ends[range.clone()]) {
-            *to = shifted(*from, by);
+        if by == 0 {
+            ends[len..len + count].copy_from_slice(&from.ends[range.clone()]);
+        } else {
+            for (to, from) in ends[len..len + count].iter_mut().zip(&from.ends[range.clone()]) {
+                *to = shifted(*from, by);
+            }
         }
         header.tails |= other.header().tails & BOXED;
         // SAFETY: the range lies within the values of `other`, as its ends were just read.
@@ -570,11 +505,18 @@ impl<V> Page<V> {
 
     #[inline]
     fn suffixes_mut(&mut self) -> SuffixesMut<'_> {
+        self.parts_mut().0
+    }
+
+    /// The areas of the page, and where the values begin.
+    #[inline]
+    fn parts_mut(&mut self) -> (SuffixesMut<'_>, NonNull<V>) {
         self.assert_unique();
         let shape = self.shape();
         // SAFETY: each of these areas lies in the block.
         let at = |offset| unsafe { self.block.byte_add(offset) };
         let (heads, ends, tails) = (at(shape.heads()), at(shape.ends()), at(shape.tails::<V>()));
+        let values = at(shape.values::<V>()).cast();
         // SAFETY: as the areas don't overlap (the vectors of heads aren't borrowed here) and the
         // page has one owner, which is borrowed mutably, nobody else looks at them.
         let header = unsafe { &mut *self.block.as_ptr() };
@@ -584,7 +526,7 @@ impl<V> Page<V> {
         let ends = unsafe { slice::from_raw_parts_mut(ends.cast().as_ptr(), shape.slots) };
         // SAFETY: likewise, with the bytes that the header counts.
         let tails = unsafe { slice::from_raw_parts_mut(tails.cast().as_ptr(), shape.tails) };
-        SuffixesMut { header, heads, ends, tails }
+        (SuffixesMut { header, heads, ends, tails }, values)
     }
 }
 

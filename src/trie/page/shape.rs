@@ -73,14 +73,11 @@ impl Shape {
     ///
     /// Panics if the block would be larger than what can be addressed.
     pub(super) fn layout<V>(self) -> Layout {
-        let values =
-            Layout::array::<V>(self.slots).expect("a page of such values can't be addressed");
-        let tails = Layout::array::<u8>(self.tails).expect("tails are few");
-        Layout::from_size_align(self.values::<V>(), align_of::<Header>().max(8))
-            .and_then(|head| head.extend(values))
-            .and_then(|(page, _)| page.extend(tails))
+        let values = self.slots.checked_mul(size_of::<V>());
+        let size = values.and_then(|values| values.checked_add(self.values::<V>() + self.tails));
+        let align = const { if align_of::<V>() > 8 { align_of::<V>() } else { 8 } };
+        size.and_then(|size| Layout::from_size_align(size, align).ok())
             .expect("a page of such values can't be addressed")
-            .0
     }
 
     /// The same with room for at least as many bytes of tails, up to where an allocator would round

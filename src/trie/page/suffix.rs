@@ -114,15 +114,13 @@ impl<'k> Suffix<'k> {
 
     /// Puts the tail, as it is kept in a page, into `place`, which is [`tail_bytes`](Self::tail_bytes)
     /// long.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "it ends in a few moves")]
     pub(super) fn write_tail(&self, place: &mut [u8]) {
         if self.kind == IN_BOX {
             BoxedTail::new(self.tail).write(place);
-        } else if place.len() < HEAD {
-            // Without a call for so little, which most tails of short names are.
-            place.iter_mut().zip(self.tail).for_each(|(to, from)| *to = *from);
         } else {
-            place.copy_from_slice(self.tail);
+            copy_tail(place, self.tail);
         }
     }
 }
@@ -251,12 +249,17 @@ impl<'a> Suffixes<'a> {
     /// Which of the suffixes is `bytes`, or before which of them it belongs.
     #[inline]
     pub(in crate::trie) fn find(&self, bytes: &[u8]) -> Result<usize, usize> {
-        let suffix = Suffix::new(bytes);
+        self.find_suffix(&Suffix::new(bytes))
+    }
+
+    /// As [`find`](Self::find).
+    #[inline]
+    pub(super) fn find_suffix(&self, suffix: &Suffix<'_>) -> Result<usize, usize> {
         let first = rank_of_head(self.heads, self.len, suffix.head);
         if first == self.len || self.heads[first] != suffix.head {
             return Err(first);
         }
-        self.find_alike(first, &suffix)
+        self.find_alike(first, suffix)
     }
 
     /// Which of the suffixes is `bytes`, if one is. Faster than [`find`](Self::find), since it needs no order.
@@ -541,17 +544,87 @@ impl PartialEq<&[u8]> for Head {
     }
 }
 
-/// Copies `from`, of at most 16 bytes, to the start of `to`, without a call.
+/// Copies `from`, of at most 16 bytes, to the start of `to`.
 #[inline]
 fn copy_short(to: &mut [u8; 2 * TAIL_COPIED], from: &[u8]) {
-    if let Some(from) = from.first_chunk::<TAIL_COPIED>() {
-        to[..TAIL_COPIED].copy_from_slice(from);
-    } else if let (Some(first), Some(last)) = (from.first_chunk::<8>(), from.last_chunk::<8>()) {
-        let len = from.len();
-        to[..8].copy_from_slice(first);
-        to[len - 8..len].copy_from_slice(last);
-    } else {
-        to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+    copy_tail(&mut to[..from.len()], from);
+}
+
+/// Copies `from` to `to`, which is as long, without a call for so little as most tails of names are.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "it ends in a few moves")]
+fn copy_tail(to: &mut [u8], from: &[u8]) {
+    match Ends::of(from) {
+        Some(ends) => ends.write(to),
+        None => to.copy_from_slice(from),
+    }
+}
+
+/// Moves the tails in `range` by so many bytes to the back.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "it ends in a few moves")]
+pub(super) fn move_tails(tails: &mut [u8], range: Range<usize>, by: usize) {
+    match Ends::of(&tails[range.clone()]) {
+        Some(ends) => ends.write(&mut tails[range.start + by..range.end + by]),
+        None => tails.copy_within(range.clone(), range.start + by),
+    }
+}
+
+/// Some bytes, as the first and the last of them, which overlap.
+enum Ends {
+    None,
+    /// One to three: the first, middle and last one.
+    Bytes([u8; 3]),
+    Four([[u8; 4]; 2]),
+    Eight([[u8; 8]; 2]),
+    Sixteen([[u8; 16]; 2]),
+}
+
+impl Ends {
+    /// The bytes, unless they are more than 32.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "it ends in a few moves, if what is done with it is seen"
+    )]
+    fn of(bytes: &[u8]) -> Option<Self> {
+        fn both<const N: usize>(bytes: &[u8]) -> Option<[[u8; N]; 2]> {
+            Some([*bytes.first_chunk()?, *bytes.last_chunk()?])
+        }
+        match *bytes {
+            [] => Some(Self::None),
+            [first, ..] if bytes.len() < 4 => {
+                Some(Self::Bytes([first, bytes[bytes.len() / 2], bytes[bytes.len() - 1]]))
+            }
+            _ if bytes.len() < 8 => both(bytes).map(Self::Four),
+            _ if bytes.len() < 16 => both(bytes).map(Self::Eight),
+            _ if bytes.len() <= 32 => both(bytes).map(Self::Sixteen),
+            _ => None,
+        }
+    }
+
+    /// Writes them to a place that is as long.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "it ends in a few moves, if what is done with it is seen"
+    )]
+    fn write(self, to: &mut [u8]) {
+        fn both<const N: usize>(to: &mut [u8], [first, last]: [[u8; N]; 2]) {
+            let behind = to.len() - N;
+            to[..N].copy_from_slice(&first);
+            to[behind..].copy_from_slice(&last);
+        }
+        match self {
+            Self::None => {}
+            Self::Bytes([first, middle, last]) => {
+                let (half, end) = (to.len() / 2, to.len() - 1);
+                (to[0], to[half], to[end]) = (first, middle, last);
+            }
+            Self::Four(ends) => both(to, ends),
+            Self::Eight(ends) => both(to, ends),
+            Self::Sixteen(ends) => both(to, ends),
+        }
     }
 }
 

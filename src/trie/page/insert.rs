@@ -1,0 +1,112 @@
+//! Putting entries into a page, whose block grows with them.
+
+use super::shape::{BOXED, TAILS_MASK};
+use super::suffix::{Suffix, move_tails, offset, shifted};
+use super::{Page, SuffixesMut};
+use std::mem;
+use std::ptr;
+
+/// How many bytes the tail of a short name has, for which a trie of one entry makes room.
+pub(super) const TAIL_USUAL: usize = 3;
+
+/// Values that are no wider than this are moved one by one, since a call for a few of them takes longer.
+const MOVED_SINGLY_MAX: usize = 32;
+
+impl<V> Page<V> {
+    /// How many slots the first page of a trie has.
+    pub(super) const SLOTS_FIRST: usize = if size_of::<V>() <= MOVED_SINGLY_MAX { 4 } else { 1 };
+
+    /// Inserts an entry before the one at `index`, or gives the value back if the page is full.
+    #[inline]
+    pub(in crate::trie) fn try_insert(
+        &mut self,
+        index: usize,
+        suffix: &[u8],
+        value: V,
+    ) -> Result<(), V> {
+        self.try_insert_suffix(index, &Suffix::new(suffix), value)
+    }
+
+    /// Puts a value at `suffix` and returns the one that was there, or gives it back as an error if none
+    /// was and the page is full.
+    #[inline]
+    pub(in crate::trie) fn try_put(&mut self, suffix: &[u8], value: V) -> Result<Option<V>, V> {
+        let suffix = Suffix::new(suffix);
+        match self.suffixes().find_suffix(&suffix) {
+            Ok(index) => Ok(Some(mem::replace(&mut self.values_mut()[index], value))),
+            Err(index) => self.try_insert_suffix(index, &suffix, value).map(|()| None),
+        }
+    }
+
+    #[inline]
+    fn try_insert_suffix(&mut self, index: usize, suffix: &Suffix<'_>, value: V) -> Result<(), V> {
+        let (shape, len) = (self.shape(), self.len());
+        if Self::is_over_full(len + 1, self.weight() + suffix.weight()) {
+            return Err(value);
+        }
+        let tails = self.tail_bytes() + suffix.tail_bytes();
+        if len == shape.slots || tails > shape.tails {
+            let slots = if len == shape.slots { self.slots_after(len) } else { shape.slots };
+            // Room for the tails of the slots that will still be free, if they are like the others.
+            let spare = tails * (slots - len - 1) / (len + 1);
+            self.resize(slots, (tails + spare).min(usize::from(TAILS_MASK)));
+        }
+        self.place(index, suffix, value);
+        Ok(())
+    }
+
+    /// To how many slots a page with `len` entries grows.
+    fn slots_after(&self, len: usize) -> usize {
+        let more = if self.is_root() { 4 } else { (len / 8).max(3) };
+        (len + more).min(Self::LEN_MAX)
+    }
+
+    /// Adds an entry behind the others. The page has a slot for it and room for its tail.
+    pub(in crate::trie) fn push(&mut self, suffix: &[u8], value: V) {
+        self.place(self.len(), &Suffix::new(suffix), value);
+    }
+
+    /// Adds an entry to a page that has a slot for it and room for its tail.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the callers have looked at the same numbers before")]
+    pub(super) fn place(&mut self, index: usize, suffix: &Suffix<'_>, value: V) {
+        let (len, tail) = (self.len(), suffix.tail_bytes());
+        let (SuffixesMut { header, heads, ends, tails }, values) = self.parts_mut();
+        assert!(index <= len && len < heads.len(), "an entry is placed into a free slot");
+        let start = index.checked_sub(1).map_or(0, |before| offset(ends[before]));
+        // SAFETY: `index` is at most `len`, which is less than the number of slots.
+        let place = unsafe { values.add(index) };
+        if index < len {
+            move_tails(tails, start..offset(ends[len - 1]), tail);
+            let (heads, ends) = (&mut heads[index..=len], &mut ends[index..=len]);
+            for at in (0..len - index).rev() {
+                heads[at + 1] = heads[at];
+                ends[at + 1] = shifted(ends[at], tail.cast_signed());
+                if size_of::<V>() <= MOVED_SINGLY_MAX {
+                    // SAFETY: there is a value here.
+                    let from = unsafe { place.add(at) };
+                    // SAFETY: one behind, there is at least the free slot.
+                    let to = unsafe { from.add(1) };
+                    // SAFETY: what was in the slot has been moved on, or there was nothing.
+                    unsafe { to.copy_from_nonoverlapping(from, 1) };
+                }
+            }
+            if size_of::<V>() > MOVED_SINGLY_MAX {
+                // SAFETY: one behind `index`, by the same.
+                let behind = unsafe { place.add(1) };
+                // SAFETY: the values from `index` on are moved into the free slot.
+                unsafe { ptr::copy(place.as_ptr(), behind.as_ptr(), len - index) };
+            }
+        }
+        heads[index] = suffix.head;
+        suffix.write_tail(&mut tails[start..start + tail]);
+        ends[index] = suffix.end(start);
+        if suffix.is_boxed() {
+            header.tails |= BOXED;
+        }
+        // SAFETY: the value that was here has just been moved, or there was none; the page has one
+        // owner.
+        unsafe { place.write(value) };
+        header.len += 1;
+    }
+}
