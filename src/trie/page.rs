@@ -14,6 +14,7 @@
 //! - A page with more than one owner isn't written to. Each function that writes checks that.
 
 mod insert;
+mod moves;
 mod run;
 mod search;
 mod shape;
@@ -243,8 +244,8 @@ impl<V> Page<V> {
     /// The value at `suffix`.
     #[inline]
     pub(super) fn get(&self, suffix: &[u8]) -> Option<&V> {
-        let index = self.suffixes().position(suffix)?;
-        Some(&self.values()[index])
+        let (suffixes, values) = (self.suffixes(), self.values());
+        values.get(suffixes.position(suffix)?)
     }
 
     /// Removes an entry and returns its value. The block may shrink.

@@ -1,7 +1,8 @@
 //! Putting entries into a page, whose block grows with them.
 
+use super::moves::move_tails;
 use super::shape::{BOXED, TAILS_MASK};
-use super::suffix::{Suffix, move_tails, offset, shifted};
+use super::suffix::{Suffix, offset, shifted};
 use super::{Page, SuffixesMut};
 use std::mem;
 use std::ptr;
@@ -108,5 +109,81 @@ impl<V> Page<V> {
         // owner.
         unsafe { place.write(value) };
         header.len += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::key::KeyBuffer;
+    use super::*;
+
+    /// Suffixes of all lengths about those that are handled apart, with bytes in common and without.
+    fn suffixes() -> Vec<Vec<u8>> {
+        let mut suffixes = vec![vec![], vec![0], vec![0; 4], vec![0; 5]];
+        for len in [1, 2, 3, 4, 5, 7, 8, 9, 12, 16, 20, 21, 36, 37, 64, 259, 260, 400] {
+            suffixes.push((0..len).map(|at| b'a' + (at % 7) as u8).collect());
+            suffixes.push((0..len).map(|at| (len + at) as u8).collect());
+            suffixes.push((0..len).map(|at| if at + 1 == len { 255 } else { b'k' }).collect());
+        }
+        suffixes.sort();
+        suffixes.dedup();
+        suffixes
+    }
+
+    fn agrees_with_a_model<V: Clone + PartialEq + std::fmt::Debug>(value: impl Fn(usize) -> V) {
+        let suffixes = suffixes();
+        for first in 0..suffixes.len() {
+            // A page of neighbours and strangers, in an order that is none.
+            let mut model = std::collections::BTreeMap::new();
+            let mut page = Page::<V>::single(&suffixes[first], value(first), first % 2 == 0);
+            model.insert(&suffixes[first], value(first));
+            for step in 1..Page::<V>::LEN_MAX {
+                let which =
+                    (first + step * step * if step % 2 == 0 { 1 } else { 5 }) % suffixes.len();
+                let suffix = &suffixes[which];
+                match page.try_put(suffix, value(which + step)) {
+                    Ok(previous) => assert_eq!(previous, model.insert(suffix, value(which + step))),
+                    Err(_) => assert!(Page::<V>::is_over_full(page.len() + 1, page.weight() + 256)),
+                }
+            }
+            for suffix in &suffixes {
+                assert_eq!(page.get(suffix), model.get(suffix), "at {suffix:?}");
+                assert_eq!(page.suffixes().position(suffix), page.find(suffix).ok());
+            }
+            for above in [
+                "",
+                "a label",
+                "a label that is longer than what a buffer keeps without memory of its own",
+            ] {
+                let mut walked = Vec::new();
+                let mut key = KeyBuffer::new();
+                key.push(above.as_bytes());
+                page.entries().for_each(&mut key, above.len(), &mut |key, value: &V| {
+                    walked.push((
+                        key.strip_prefix(above.as_bytes()).unwrap().to_vec(),
+                        value.clone(),
+                    ));
+                });
+                let expected: Vec<_> =
+                    model.iter().map(|(&key, value)| (key.clone(), value.clone())).collect();
+                assert_eq!(walked, expected);
+            }
+        }
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "it takes long, and the model test does the same")]
+    fn a_page_agrees_with_a_model_whatever_its_values_and_suffixes_are() {
+        #[derive(Clone, Debug, PartialEq)]
+        #[repr(align(64))]
+        struct Aligned(usize);
+
+        agrees_with_a_model(|_| ());
+        agrees_with_a_model(|at| at as u8);
+        agrees_with_a_model(|at| at);
+        agrees_with_a_model(|at| at.to_string());
+        agrees_with_a_model(|at| [at; 5]);
+        agrees_with_a_model(|at| [at; 32]);
+        agrees_with_a_model(Aligned);
     }
 }

@@ -1,7 +1,31 @@
 //! Comparing a number with those of a sorted vector.
 
-/// How many of the first `len` heads are smaller than `head`. The heads are sorted; what
-/// `heads` has beyond `len`, up to a multiple of four, doesn't matter.
+/// The masks that `mask` makes of four heads each, the first one lowest, in a number. What lies beyond the
+/// heads in it doesn't matter.
+///
+/// A loop would run for a number of times that is hard to foresee, and of a page that is far away the
+/// processor would have to wait for it. So each of the first vectors is looked at, or the last one again.
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "else the vectors are passed by way of memory")]
+fn masks(heads: &[i32], mask: impl Fn(&[i32; 4]) -> i32) -> u64 {
+    let fours = heads.as_chunks::<4>().0;
+    let Some(last) = fours.len().checked_sub(1) else { return 0 };
+    let mut masks = 0;
+    for first in [0, 4] {
+        for block in first..first + 4 {
+            let mask = mask(&fours[block.min(last)]);
+            masks |= u64::from(mask.cast_unsigned()) << (4 * block);
+        }
+        if last < first + 4 {
+            break;
+        }
+    }
+    masks
+}
+
+/// How many of the first `len` heads are smaller than `head`. The heads are sorted; what `heads` has
+/// beyond `len`, up to a multiple of four, doesn't matter.
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 #[inline]
 pub(in crate::trie) fn rank_of_head(heads: &[i32], len: usize, head: i32) -> usize {
@@ -17,13 +41,11 @@ fn sse2_rank_of_head(heads: &[i32], len: usize, head: i32) -> usize {
         _mm_castsi128_ps, _mm_cmplt_epi32, _mm_loadu_si128, _mm_movemask_ps, _mm_set1_epi32,
     };
     let wanted = _mm_set1_epi32(head);
-    let mut smaller = 0u64;
-    for (block, four) in heads.as_chunks::<4>().0.iter().enumerate() {
+    let smaller = masks(heads, |four| {
         // SAFETY: `four` is 16 bytes that may be read; the load asks for no alignment.
         let four = unsafe { _mm_loadu_si128(four.as_ptr().cast()) };
-        let mask = _mm_castsi128_ps(_mm_cmplt_epi32(four, wanted));
-        smaller |= u64::from(_mm_movemask_ps(mask).cast_unsigned()) << (4 * block);
-    }
+        _mm_movemask_ps(_mm_castsi128_ps(_mm_cmplt_epi32(four, wanted)))
+    });
     (smaller.trailing_ones() as usize).min(len)
 }
 
@@ -44,13 +66,11 @@ fn sse2_heads_equal(heads: &[i32], len: usize, head: i32) -> u64 {
         _mm_castsi128_ps, _mm_cmpeq_epi32, _mm_loadu_si128, _mm_movemask_ps, _mm_set1_epi32,
     };
     let wanted = _mm_set1_epi32(head);
-    let mut equal = 0u64;
-    for (block, four) in heads.as_chunks::<4>().0.iter().enumerate() {
+    let equal = masks(heads, |four| {
         // SAFETY: `four` is 16 bytes that may be read; the load asks for no alignment.
         let four = unsafe { _mm_loadu_si128(four.as_ptr().cast()) };
-        let mask = _mm_castsi128_ps(_mm_cmpeq_epi32(four, wanted));
-        equal |= u64::from(_mm_movemask_ps(mask).cast_unsigned()) << (4 * block);
-    }
+        _mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(four, wanted)))
+    });
     equal & !u64::MAX.unbounded_shl(len as u32)
 }
 

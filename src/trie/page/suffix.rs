@@ -7,6 +7,7 @@
 //! or boxed. A tail begins where the one before it ends.
 
 use super::super::key::KeyBuffer;
+use super::moves::copy_tail;
 use super::search::{heads_equal, rank_of_head};
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -408,7 +409,7 @@ impl<'a> Suffixes<'a> {
         // The last tails once more, with as much behind them as a move takes.
         let last = self.tails.len().saturating_sub(TAIL_COPIED);
         let mut lasts = [0; 2 * TAIL_COPIED];
-        copy_short(&mut lasts, &self.tails[last..]);
+        copy_tail(&mut lasts[..self.tails.len() - last], &self.tails[last..]);
         let mut start = self.start(range.start);
         let suffixes = self.heads[range.clone()].iter().zip(&self.ends[range.clone()]);
         for (index, (&head, &end)) in range.clone().zip(suffixes) {
@@ -541,90 +542,6 @@ impl std::ops::Deref for Head {
 impl PartialEq<&[u8]> for Head {
     fn eq(&self, other: &&[u8]) -> bool {
         **self == **other
-    }
-}
-
-/// Copies `from`, of at most 16 bytes, to the start of `to`.
-#[inline]
-fn copy_short(to: &mut [u8; 2 * TAIL_COPIED], from: &[u8]) {
-    copy_tail(&mut to[..from.len()], from);
-}
-
-/// Copies `from` to `to`, which is as long, without a call for so little as most tails of names are.
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "it ends in a few moves")]
-fn copy_tail(to: &mut [u8], from: &[u8]) {
-    match Ends::of(from) {
-        Some(ends) => ends.write(to),
-        None => to.copy_from_slice(from),
-    }
-}
-
-/// Moves the tails in `range` by so many bytes to the back.
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "it ends in a few moves")]
-pub(super) fn move_tails(tails: &mut [u8], range: Range<usize>, by: usize) {
-    match Ends::of(&tails[range.clone()]) {
-        Some(ends) => ends.write(&mut tails[range.start + by..range.end + by]),
-        None => tails.copy_within(range.clone(), range.start + by),
-    }
-}
-
-/// Some bytes, as the first and the last of them, which overlap.
-enum Ends {
-    None,
-    /// One to three: the first, middle and last one.
-    Bytes([u8; 3]),
-    Four([[u8; 4]; 2]),
-    Eight([[u8; 8]; 2]),
-    Sixteen([[u8; 16]; 2]),
-}
-
-impl Ends {
-    /// The bytes, unless they are more than 32.
-    #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "it ends in a few moves, if what is done with it is seen"
-    )]
-    fn of(bytes: &[u8]) -> Option<Self> {
-        fn both<const N: usize>(bytes: &[u8]) -> Option<[[u8; N]; 2]> {
-            Some([*bytes.first_chunk()?, *bytes.last_chunk()?])
-        }
-        match *bytes {
-            [] => Some(Self::None),
-            [first, ..] if bytes.len() < 4 => {
-                Some(Self::Bytes([first, bytes[bytes.len() / 2], bytes[bytes.len() - 1]]))
-            }
-            _ if bytes.len() < 8 => both(bytes).map(Self::Four),
-            _ if bytes.len() < 16 => both(bytes).map(Self::Eight),
-            _ if bytes.len() <= 32 => both(bytes).map(Self::Sixteen),
-            _ => None,
-        }
-    }
-
-    /// Writes them to a place that is as long.
-    #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "it ends in a few moves, if what is done with it is seen"
-    )]
-    fn write(self, to: &mut [u8]) {
-        fn both<const N: usize>(to: &mut [u8], [first, last]: [[u8; N]; 2]) {
-            let behind = to.len() - N;
-            to[..N].copy_from_slice(&first);
-            to[behind..].copy_from_slice(&last);
-        }
-        match self {
-            Self::None => {}
-            Self::Bytes([first, middle, last]) => {
-                let (half, end) = (to.len() / 2, to.len() - 1);
-                (to[0], to[half], to[end]) = (first, middle, last);
-            }
-            Self::Four(ends) => both(to, ends),
-            Self::Eight(ends) => both(to, ends),
-            Self::Sixteen(ends) => both(to, ends),
-        }
     }
 }
 

@@ -1,0 +1,103 @@
+//! Copying and moving tails, most of which are so short that a call for it takes longer than the move.
+
+use std::ops::Range;
+
+/// Copies `from` to `to`, which is as long, without a call for so little as most tails of names are.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "it ends in a few moves")]
+pub(super) fn copy_tail(to: &mut [u8], from: &[u8]) {
+    match Ends::of(from) {
+        Some(ends) => ends.write(to),
+        None => to.copy_from_slice(from),
+    }
+}
+
+/// Moves the tails in `range` by so many bytes to the back.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "it ends in a few moves")]
+pub(super) fn move_tails(tails: &mut [u8], range: Range<usize>, by: usize) {
+    match Ends::of(&tails[range.clone()]) {
+        Some(ends) => ends.write(&mut tails[range.start + by..range.end + by]),
+        None => tails.copy_within(range.clone(), range.start + by),
+    }
+}
+
+/// Some bytes, as the first and the last of them, which overlap.
+enum Ends {
+    None,
+    /// One to three: the first, middle and last one.
+    Bytes([u8; 3]),
+    Four([[u8; 4]; 2]),
+    Eight([[u8; 8]; 2]),
+    Sixteen([[u8; 16]; 2]),
+}
+
+impl Ends {
+    /// The bytes, unless they are more than 32.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "it ends in a few moves, if what is done with it is seen"
+    )]
+    fn of(bytes: &[u8]) -> Option<Self> {
+        fn both<const N: usize>(bytes: &[u8]) -> Option<[[u8; N]; 2]> {
+            Some([*bytes.first_chunk()?, *bytes.last_chunk()?])
+        }
+        match *bytes {
+            [] => Some(Self::None),
+            [first, ..] if bytes.len() < 4 => {
+                Some(Self::Bytes([first, bytes[bytes.len() / 2], bytes[bytes.len() - 1]]))
+            }
+            _ if bytes.len() < 8 => both(bytes).map(Self::Four),
+            _ if bytes.len() < 16 => both(bytes).map(Self::Eight),
+            _ if bytes.len() <= 32 => both(bytes).map(Self::Sixteen),
+            _ => None,
+        }
+    }
+
+    /// Writes them to a place that is as long.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "it ends in a few moves, if what is done with it is seen"
+    )]
+    fn write(self, to: &mut [u8]) {
+        fn both<const N: usize>(to: &mut [u8], [first, last]: [[u8; N]; 2]) {
+            let behind = to.len() - N;
+            to[..N].copy_from_slice(&first);
+            to[behind..].copy_from_slice(&last);
+        }
+        match self {
+            Self::None => {}
+            Self::Bytes([first, middle, last]) => {
+                let (half, end) = (to.len() / 2, to.len() - 1);
+                (to[0], to[half], to[end]) = (first, middle, last);
+            }
+            Self::Four(ends) => both(to, ends),
+            Self::Eight(ends) => both(to, ends),
+            Self::Sixteen(ends) => both(to, ends),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tails_of_any_length_are_copied_and_moved_whole() {
+        let bytes: Vec<u8> = (1..=120).collect();
+        for len in 0..=40 {
+            let mut copy = [0; 42];
+            copy_tail(&mut copy[1..=len], &bytes[..len]);
+            assert_eq!(copy[1..=len], bytes[..len]);
+            assert_eq!((copy[0], copy[len + 1]), (0, 0), "{len} bytes are copied, and no more");
+            for by in 0..=40 {
+                let (mut moved, mut expected) = (bytes.clone(), bytes.clone());
+                move_tails(&mut moved, 3..3 + len, by);
+                expected.copy_within(3..3 + len, 3 + by);
+                assert_eq!(moved, expected, "{len} bytes, moved by {by}");
+            }
+        }
+    }
+}
