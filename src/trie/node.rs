@@ -458,8 +458,8 @@ impl<V> Root<V> {
         }
     }
 
-    /// Puts a value at `key` and returns the one that was there, if the trie is a page that isn't full.
-    /// Otherwise gives it back as an error.
+    /// Puts a value at `key` and returns the one that was there, if the trie is a page that isn't
+    /// full. Otherwise gives it back as an error.
     #[inline]
     pub(super) fn try_put(&mut self, key: &[u8], value: V) -> Result<Option<V>, V> {
         match self.kind_mut() {

@@ -10,7 +10,8 @@ use std::ptr;
 /// How many bytes the tail of a short name has, for which a trie of one entry makes room.
 pub(super) const TAIL_USUAL: usize = 3;
 
-/// Values that are no wider than this are moved one by one, since a call for a few of them takes longer.
+/// Values that are no wider than this are moved one by one, since a call for a few of them takes
+/// longer.
 const MOVED_SINGLY_MAX: usize = 32;
 
 impl<V> Page<V> {
@@ -28,8 +29,8 @@ impl<V> Page<V> {
         self.try_insert_suffix(index, &Suffix::new(suffix), value)
     }
 
-    /// Puts a value at `suffix` and returns the one that was there, or gives it back as an error if none
-    /// was and the page is full.
+    /// Puts a value at `suffix` and returns the one that was there, or gives it back as an error if
+    /// none was and the page is full.
     #[inline]
     pub(in crate::trie) fn try_put(&mut self, suffix: &[u8], value: V) -> Result<Option<V>, V> {
         let suffix = Suffix::new(suffix);
@@ -56,7 +57,8 @@ impl<V> Page<V> {
         Ok(())
     }
 
-    /// To how many slots a page with `len` entries grows.
+    /// To how many slots a page with `len` entries grows. One that is a whole trie is more likely to
+    /// grow on than to be divided, and there are fewer of them where memory counts most.
     fn slots_after(&self, len: usize) -> usize {
         let more = if self.is_root() { 4 } else { (len / 8).max(3) };
         (len + more).min(Self::LEN_MAX)
@@ -78,7 +80,13 @@ impl<V> Page<V> {
         // SAFETY: `index` is at most `len`, which is less than the number of slots.
         let place = unsafe { values.add(index) };
         if index < len {
-            move_tails(tails, start..offset(ends[len - 1]), tail);
+            let later = start..offset(ends[len - 1]);
+            if header.tails & BOXED == 0 {
+                move_tails(tails, later, tail);
+            } else {
+                // Pointers stay whole only in a copy that isn't one of bytes.
+                tails.copy_within(later, start + tail);
+            }
             let (heads, ends) = (&mut heads[index..=len], &mut ends[index..=len]);
             for at in (0..len - index).rev() {
                 heads[at + 1] = heads[at];
@@ -117,7 +125,7 @@ mod tests {
     use super::super::super::key::KeyBuffer;
     use super::*;
 
-    /// Suffixes of all lengths about those that are handled apart, with bytes in common and without.
+    /// Suffixes of all lengths that are handled apart, with bytes in common and without.
     fn suffixes() -> Vec<Vec<u8>> {
         let mut suffixes = vec![vec![], vec![0], vec![0; 4], vec![0; 5]];
         for len in [1, 2, 3, 4, 5, 7, 8, 9, 12, 16, 20, 21, 36, 37, 64, 259, 260, 400] {

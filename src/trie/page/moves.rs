@@ -1,4 +1,7 @@
-//! Copying and moving tails, most of which are so short that a call for it takes longer than the move.
+//! Copying, comparing and moving tails, most of which are so short that a call takes longer than that.
+//!
+//! What is copied or moved here is bytes. A tail that is boxed isn't: its pointer would lose what it
+//! points to.
 
 use std::ops::Range;
 
@@ -10,6 +13,21 @@ pub(super) fn copy_tail(to: &mut [u8], from: &[u8]) {
         Some(ends) => ends.write(to),
         None => to.copy_from_slice(from),
     }
+}
+
+/// Whether both are the same, without a call for so little as most tails of names are.
+#[inline]
+pub(super) fn are_equal(left: &[u8], right: &[u8]) -> bool {
+    fn both<const N: usize>(left: &[u8], right: &[u8]) -> bool {
+        left.first_chunk::<N>() == right.first_chunk()
+            && left.last_chunk::<N>() == right.last_chunk()
+    }
+    left.len() == right.len()
+        && match left.len() {
+            4..8 => both::<4>(left, right),
+            8..=16 => both::<8>(left, right),
+            _ => left == right,
+        }
 }
 
 /// Moves the tails in `range` by so many bytes to the back.
@@ -88,6 +106,13 @@ mod tests {
     fn tails_of_any_length_are_copied_and_moved_whole() {
         let bytes: Vec<u8> = (1..=120).collect();
         for len in 0..=40 {
+            for at in 0..len {
+                let mut other = bytes[..len].to_vec();
+                assert!(are_equal(&bytes[..len], &other));
+                other[at] = 0;
+                assert!(!are_equal(&bytes[..len], &other), "byte {at} of {len} differs");
+            }
+            assert!(!are_equal(&bytes[..len], &bytes[..=len]));
             let mut copy = [0; 42];
             copy_tail(&mut copy[1..=len], &bytes[..len]);
             assert_eq!(copy[1..=len], bytes[..len]);

@@ -1,10 +1,10 @@
 //! Comparing a number with those of a sorted vector.
 
-/// The masks that `mask` makes of four heads each, the first one lowest, in a number. What lies beyond the
-/// heads in it doesn't matter.
+/// The masks that `mask` makes of four heads each, the first one lowest, in one number. There are at
+/// most 32 heads; what lies beyond them in the number doesn't matter.
 ///
-/// A loop would run for a number of times that is hard to foresee, and of a page that is far away the
-/// processor would have to wait for it. So each of the first vectors is looked at, or the last one again.
+/// How often a loop over them would run is hard to foresee, and the processor would have to wait for
+/// the page to know it. So four vectors are looked at in any case, or the last one again.
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "else the vectors are passed by way of memory")]
@@ -12,6 +12,7 @@ fn masks(heads: &[i32], mask: impl Fn(&[i32; 4]) -> i32) -> u64 {
     let fours = heads.as_chunks::<4>().0;
     let Some(last) = fours.len().checked_sub(1) else { return 0 };
     let mut masks = 0;
+    debug_assert!(last < 8, "a page has at most 32 heads");
     for first in [0, 4] {
         for block in first..first + 4 {
             let mask = mask(&fours[block.min(last)]);
@@ -49,8 +50,8 @@ fn sse2_rank_of_head(heads: &[i32], len: usize, head: i32) -> usize {
     (smaller.trailing_ones() as usize).min(len)
 }
 
-/// Which of the first `len` heads are equal to `head`: a bit each, the first one lowest. The heads are
-/// at most 64, and what there is beyond `len` doesn't matter.
+/// Which of the first `len` heads are equal to `head`: a bit each, the first one lowest. There are at
+/// most 32; what `heads` has beyond `len`, up to a multiple of four, doesn't matter.
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 #[inline]
 pub(super) fn heads_equal(heads: &[i32], len: usize, head: i32) -> u64 {

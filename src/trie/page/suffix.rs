@@ -7,7 +7,7 @@
 //! or boxed. A tail begins where the one before it ends.
 
 use super::super::key::KeyBuffer;
-use super::moves::copy_tail;
+use super::moves::{are_equal, copy_tail};
 use super::search::{heads_equal, rank_of_head};
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -162,7 +162,7 @@ fn head_of(bytes: [u8; HEAD]) -> i32 {
 }
 
 /// The head of a suffix that is shorter than one. Puts its first, middle and last byte where they
-/// belong, some of them twice, since a loop would run for a number of bytes that is hard to foresee.
+/// belong, some of them twice: how often a loop would run is hard to foresee.
 #[inline]
 fn short_head(bytes: &[u8]) -> i32 {
     let (&[first, ..], &[.., last]) = (bytes, bytes) else { return i32::MIN };
@@ -263,7 +263,8 @@ impl<'a> Suffixes<'a> {
         self.find_alike(first, suffix)
     }
 
-    /// Which of the suffixes is `bytes`, if one is. Faster than [`find`](Self::find), since it needs no order.
+    /// Which of the suffixes is `bytes`, if one is. Faster than [`find`](Self::find), since it asks
+    /// for no order.
     #[inline]
     pub(in crate::trie) fn position(&self, bytes: &[u8]) -> Option<usize> {
         let suffix = Suffix::new(bytes);
@@ -295,7 +296,7 @@ impl<'a> Suffixes<'a> {
                 return len == other.tail.len() && last == other.last_word(bytes);
             }
         }
-        self.tail(index) == other.tail
+        are_equal(self.tail(index), other.tail)
     }
 
     /// As [`find`](Self::find), among the suffixes from `first` on that have this head.
@@ -392,8 +393,8 @@ impl<'a> Suffixes<'a> {
         }
     }
 
-    /// As [`for_each`](Self::for_each), up to the first suffix with a tail that isn't copied by one move,
-    /// or that may have no room in the buffer. Returns its index.
+    /// As [`for_each`](Self::for_each), up to the first suffix with a tail that isn't copied by one
+    /// move, or for which there may be no room in the buffer. Returns its index.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "each step of each walk is little more than this")]
     fn for_each_short<const N: usize>(
