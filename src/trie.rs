@@ -636,13 +636,13 @@ impl<V> Trie<V> {
     /// assert_eq!(cursor.next(), None);
     /// ```
     pub fn cursor(&self) -> Cursor<'_, V> {
-        Cursor { walk: self.walk() }
+        Cursor::of_root(&self.root)
     }
 
     /// A cursor over the entries whose keys begin with `prefix`. Takes **O(p)** for a prefix of `p`
     /// bytes.
     pub fn cursor_prefix<K: AsRef<[u8]> + ?Sized>(&self, prefix: &K) -> Cursor<'_, V> {
-        Cursor { walk: Shared::of_prefix(&self.root, prefix.as_ref()) }
+        Cursor::of_walk(Shared::of_prefix(&self.root, prefix.as_ref()))
     }
 
     /// A cursor over the entries whose keys lie in `range`. Takes **O(k)** for bounds of `k` bytes.
@@ -668,7 +668,7 @@ impl<V> Trie<V> {
         reason = "ranges are passed by value, as to std's maps"
     )]
     pub fn cursor_range<R: KeyRange>(&self, range: R) -> Cursor<'_, V> {
-        Cursor { walk: self.walk_range(&range) }
+        Cursor::of_walk(self.walk_range(&range))
     }
 
     /// Keeps the entries for which `keep` returns true and removes the others, in key order. Takes

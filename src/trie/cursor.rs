@@ -2,6 +2,7 @@
 
 use super::inner::Inner;
 use super::iter::debug_entries;
+use super::key::KeyBuffer;
 use super::node::{Kind, Node, Root, RootKind};
 use super::page::{HEAD, Page, head};
 use super::place::get_below;
@@ -34,7 +35,16 @@ use std::iter::FusedIterator;
 /// ```
 #[must_use = "a cursor does nothing unless it is moved"]
 pub struct Cursor<'a, V> {
-    pub(super) walk: Shared<'a, V>,
+    steps: Steps<'a, V>,
+}
+
+/// What a cursor has before it.
+#[expect(clippy::large_enum_variant, reason = "a box would cost more than the room on the stack")]
+enum Steps<'a, V> {
+    /// All entries of a trie that is a page. Most cursors over one end in `for_each`, which needs no
+    /// walk, and to prepare one takes longer than a few steps.
+    Page(&'a Page<V>),
+    Walk(Shared<'a, V>),
 }
 
 impl<'a, V> Cursor<'a, V> {
@@ -42,8 +52,9 @@ impl<'a, V> Cursor<'a, V> {
     /// Takes amortised **O(k)** for the `k` bytes in which the key differs from the last one.
     #[expect(clippy::should_implement_trait, reason = "an iterator can't lend out of itself")]
     pub fn next(&mut self) -> Option<(&[u8], &'a V)> {
-        let value = self.walk.step()?;
-        Some((self.walk.front_key(), value))
+        let walk = self.walk();
+        let value = walk.step()?;
+        Some((walk.front_key(), value))
     }
 
     /// Takes the last entry that is left, or returns `None` if there is none. Takes as long as
@@ -62,13 +73,43 @@ impl<'a, V> Cursor<'a, V> {
     /// assert_eq!(cursor.next(), None);
     /// ```
     pub fn next_back(&mut self) -> Option<(&[u8], &'a V)> {
-        let value = self.walk.step_back()?;
-        Some((self.walk.back_key(), value))
+        let walk = self.walk();
+        let value = walk.step_back()?;
+        Some((walk.back_key(), value))
     }
 
     /// The key that [`next`](Self::next) gave last; empty before the first one.
     pub(crate) fn last_key(&self) -> &[u8] {
-        self.walk.front_key()
+        match &self.steps {
+            Steps::Page(_) => &[],
+            Steps::Walk(walk) => walk.front_key(),
+        }
+    }
+
+    /// A cursor over a whole trie.
+    #[inline]
+    pub(super) fn of_root(root: &'a Root<V>) -> Self {
+        let steps = match root.kind() {
+            RootKind::Page(page) => Steps::Page(page),
+            RootKind::Empty | RootKind::Tree(_) => Steps::Walk(Shared::of_root(root)),
+        };
+        Self { steps }
+    }
+
+    pub(super) fn of_walk(walk: Shared<'a, V>) -> Self {
+        Self { steps: Steps::Walk(walk) }
+    }
+
+    /// The walk, which begins now at the latest.
+    #[inline]
+    fn walk(&mut self) -> &mut Shared<'a, V> {
+        if let Steps::Page(page) = self.steps {
+            self.steps = Steps::Walk(Shared::of_page(page));
+        }
+        match &mut self.steps {
+            Steps::Walk(walk) => walk,
+            Steps::Page(_) => unreachable!("the walk has begun"),
+        }
     }
 }
 
@@ -86,21 +127,31 @@ impl<'a, V> Cursor<'a, V> {
     /// trie.cursor_prefix("mar").for_each(|key, _| longest = longest.max(key.len()));
     /// assert_eq!(longest, 4);
     /// ```
-    pub fn for_each(self, f: impl FnMut(&[u8], &'a V)) {
-        self.walk.for_each(f);
+    pub fn for_each(self, mut f: impl FnMut(&[u8], &'a V)) {
+        match self.steps {
+            Steps::Page(page) => {
+                page.prefetch();
+                page.entries().for_each(&mut KeyBuffer::new(), 0, &mut f);
+            }
+            Steps::Walk(walk) => walk.for_each(f),
+        }
     }
 }
 
 impl<V> Clone for Cursor<'_, V> {
     fn clone(&self) -> Self {
-        Self { walk: self.walk.clone() }
+        let steps = match &self.steps {
+            Steps::Page(page) => Steps::Page(page),
+            Steps::Walk(walk) => Steps::Walk(walk.clone()),
+        };
+        Self { steps }
     }
 }
 
 /// Shows what is left.
 impl<V: fmt::Debug> fmt::Debug for Cursor<'_, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        debug_entries(self.walk.clone(), f)
+        debug_entries(self.clone().walk().clone(), f)
     }
 }
 

@@ -77,16 +77,18 @@ pub(super) type Owned<V> = Walk<IntoEntries<V>, IntoChildren<V>, V>;
 
 impl<'a, V> Shared<'a, V> {
     /// A walk over a whole trie.
-    #[inline]
     pub(super) fn of_root(root: &'a Root<V>) -> Self {
         match root.kind() {
             RootKind::Empty => Self::empty(),
-            RootKind::Page(page) => {
-                page.prefetch();
-                Self::of_run(page.entries(), 0..page.len(), &[])
-            }
+            RootKind::Page(page) => Self::of_page(page),
             RootKind::Tree(Tree { len, node, .. }) => Self::of_node(node, &[], *len),
         }
+    }
+
+    /// A walk over a trie that is a page.
+    pub(super) fn of_page(page: &'a Page<V>) -> Self {
+        page.prefetch();
+        Self::of_run(page.entries(), 0..page.len(), &[])
     }
 
     /// A walk over what begins with `prefix`.
@@ -123,7 +125,6 @@ impl<'a, V> Shared<'a, V> {
     }
 
     /// Calls `f` with all entries that are left, in order.
-    #[inline]
     pub(super) fn for_each(mut self, mut f: impl FnMut(&[u8], &'a V)) {
         loop {
             if let Some(run) = self.front.run.take() {
