@@ -128,7 +128,7 @@ mod tests {
     /// Suffixes of all lengths that are handled apart, with bytes in common and without.
     fn suffixes() -> Vec<Vec<u8>> {
         let mut suffixes = vec![vec![], vec![0], vec![0; 4], vec![0; 5]];
-        for len in [1, 2, 3, 4, 5, 7, 8, 9, 12, 16, 20, 21, 36, 37, 64, 259, 260, 400] {
+        for len in [1u16, 2, 3, 4, 5, 7, 8, 9, 12, 16, 20, 21, 36, 37, 64, 259, 260, 400] {
             suffixes.push((0..len).map(|at| b'a' + (at % 7) as u8).collect());
             suffixes.push((0..len).map(|at| (len + at) as u8).collect());
             suffixes.push((0..len).map(|at| if at + 1 == len { 255 } else { b'k' }).collect());

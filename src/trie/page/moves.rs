@@ -53,10 +53,6 @@ enum Ends {
 impl Ends {
     /// The bytes, unless they are more than 32.
     #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "it ends in a few moves, if what is done with it is seen"
-    )]
     fn of(bytes: &[u8]) -> Option<Self> {
         fn both<const N: usize>(bytes: &[u8]) -> Option<[[u8; N]; 2]> {
             Some([*bytes.first_chunk()?, *bytes.last_chunk()?])
@@ -75,10 +71,6 @@ impl Ends {
 
     /// Writes them to a place that is as long.
     #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "it ends in a few moves, if what is done with it is seen"
-    )]
     fn write(self, to: &mut [u8]) {
         fn both<const N: usize>(to: &mut [u8], [first, last]: [[u8; N]; 2]) {
             let behind = to.len() - N;
