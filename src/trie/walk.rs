@@ -130,8 +130,38 @@ impl<'a, V> Shared<'a, V> {
             if let Some(run) = self.front.run.take() {
                 run.for_each(&mut self.front.key, self.front.depth, &mut f);
             }
-            let Some(value) = self.step_on() else { return };
-            f(&self.front.key, value);
+            let Some(part) = self.take_front() else {
+                let Some(value) = self.step_in_back() else { return };
+                f(&self.front.key, value);
+                continue;
+            };
+            let depth = self.front.key.len();
+            match part {
+                PartKind::Value(value) => f(&self.front.key, value),
+                PartKind::Page(run) => run.for_each(&mut self.front.key, depth, &mut f),
+                PartKind::Children(children) => self.visit(children, &mut f),
+            }
+        }
+    }
+
+    /// Calls `f` with all entries below these children, which come first, in order. Pages needn't
+    /// become parts for it.
+    fn visit(&mut self, mut children: SharedChildren<'a, V>, f: &mut impl FnMut(&[u8], &'a V)) {
+        let mut depth = self.front.key.len();
+        while let Some(node) = children.next() {
+            match SharedChildren::open(node, &mut self.front.key) {
+                Opened::Page(run) => run.for_each(&mut self.front.key, depth, f),
+                Opened::Inner(value, below) => {
+                    if !children.is_empty() {
+                        self.parts.push_front(Part { depth, kind: PartKind::Children(children) });
+                        self.front_parts += 1;
+                    }
+                    if let Some(value) = value {
+                        f(&self.front.key, value);
+                    }
+                    (children, depth) = (below, self.front.key.len());
+                }
+            }
         }
     }
 
@@ -249,14 +279,43 @@ impl<R: Run<Value = T>, C: Children<Run = R, Value = T>, T> Walk<R, C, T> {
 
     /// A walk over what begins with `prefix` below some children of a node, to which `depth` bytes of
     /// the prefix lead.
-    fn of_children(children: C, prefix: &[u8], depth: usize, len_max: usize) -> Self
+    fn of_children(mut children: C, prefix: &[u8], depth: usize, len_max: usize) -> Self
     where
         C: Seek,
     {
-        let mut walk = Self::of(|_| Opened::Inner(None, children), &prefix[..depth], len_max);
-        let end = key_after(prefix);
-        let end = end.as_ref().map_or(Bound::Unbounded, |end| Bound::Excluded(&**end));
-        walk.restrict((Bound::Included(prefix), end));
+        let rest = &prefix[depth..];
+        let is_part = |node: Option<&Node<C::Stored>>| match node.map(Node::kind) {
+            Some(Kind::Inner(inner)) => !inner.label().starts_with(rest),
+            Some(Kind::Page(_)) | None => false,
+        };
+        let mut walk = Self { len_max, ..Self::empty() };
+        walk.front.key.push(&prefix[..depth]);
+        if is_part(children.first()) || is_part(children.last()) {
+            walk.push_front_children(children);
+            let end = key_after(prefix);
+            let end = end.as_ref().map_or(Bound::Unbounded, |end| Bound::Excluded(&**end));
+            walk.restrict((Bound::Included(prefix), end));
+            return walk;
+        }
+        // Only pages at the ends may have other keys, too.
+        let mut end = |node: Option<C::Node>| match C::open(node?, &mut walk.front.key) {
+            Opened::Page(mut run) => {
+                let range = run.suffixes().prefixed(rest);
+                run.restrict(range);
+                Some(run)
+            }
+            Opened::Inner(..) => None,
+        };
+        let is_page =
+            |node: Option<&Node<C::Stored>>| node.is_some_and(|node| node.page().is_some());
+        let last = if is_page(children.last()) { end(children.next_back()) } else { None };
+        let first = if is_page(children.first()) { end(children.next()) } else { None };
+        if let Some(run) = last {
+            walk.push_front(PartKind::Page(run));
+        }
+        walk.push_front_children(children);
+        walk.front.depth = depth;
+        walk.front.run = first;
         walk
     }
 

@@ -94,6 +94,9 @@ impl<V> Clone for SharedChildren<'_, V> {
 impl<'a, V> SharedChildren<'a, V> {
     /// The children of `inner` in this range.
     pub(in crate::trie) fn new(inner: &'a Inner<V>, left: Range<usize>) -> Self {
+        if let Some(first) = inner.children().get(left.start) {
+            first.prefetch();
+        }
         Self { inner, left }
     }
 }

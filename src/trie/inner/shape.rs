@@ -25,7 +25,7 @@ pub(super) struct Header {
 }
 
 /// With room for more children than this, a node has an index.
-pub(super) const UNINDEXED_MAX: usize = if cfg!(any(miri, triekv_small_pages)) { 4 } else { 64 };
+pub(super) const UNINDEXED_MAX: usize = if cfg!(any(miri, triekv_small_pages)) { 8 } else { 64 };
 
 /// How many bytes an index has: one for each first byte of a head.
 pub(super) const INDEX: usize = 256;
