@@ -21,12 +21,12 @@ pub(super) type Children<V> = Vec<(i32, Node<V>)>;
 /// had.
 pub(super) fn gather<V>(inner: &mut Inner<V>, clone: Option<CloneFn<V>>) {
     make_children_unique(inner, clone);
-    let (separators, children) = inner.take_children();
-    let (label, value) = (inner.label().to_vec(), inner.take_value());
-    let children = separators.into_iter().zip(children).collect();
-    *inner = gathered(&label, value, children, clone);
-    if inner.is_full() {
-        inner.make_indexed();
+    // More than once, if all children begin with the same byte.
+    while inner.is_full() && !inner.make_indexed() {
+        let (separators, children) = inner.take_children();
+        let (label, value) = (inner.label().to_vec(), inner.take_value());
+        let children = separators.into_iter().zip(children).collect();
+        *inner = gathered(&label, value, children, clone);
     }
 }
 

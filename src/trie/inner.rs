@@ -416,12 +416,22 @@ impl<V> Inner<V> {
     /// Moves the children in `range` to a new node with this label and no value.
     pub(super) fn extract(&mut self, range: Range<usize>, label: &[u8]) -> Self {
         let (separators, children) = self.remove_range(range);
-        Self::with_children(label, None, &separators, children.into_iter())
+        let mut node = Self::with_children(label, None, &separators, children.into_iter());
+        if node.is_full() {
+            // It comes from one with an index, and may get another child.
+            node.make_indexed();
+        }
+        node
     }
 
-    /// Gives an index to a node whose separators are of a byte each.
-    pub(super) fn make_indexed(&mut self) {
-        self.move_to(Shape { slots: self.len().max(UNINDEXED_MAX) + 1, ..self.shape() });
+    /// Gives an index to a node whose separators are of a byte each, and says whether they are.
+    pub(super) fn make_indexed(&mut self) -> bool {
+        let are_bytes =
+            self.separators().iter().all(|separator| separator & FIRST_BYTE == *separator);
+        if are_bytes {
+            self.move_to(Shape { slots: self.len().max(UNINDEXED_MAX) + 1, ..self.shape() });
+        }
+        are_bytes
     }
 
     /// Moves everything to a block of another shape, with the same label.

@@ -47,15 +47,9 @@ impl KeyBuffer {
         self.len += len.min(N);
     }
 
-    /// All bytes of a key that needs no memory but the buffer's own, and what is behind it.
-    #[inline]
-    pub(super) fn inline_mut(&mut self) -> Option<&mut [u8; INLINE]> {
-        self.heap.is_empty().then_some(&mut self.inline)
-    }
-
     /// All bytes, with room for so many behind the key.
     #[inline]
-    fn room(&mut self, more: usize) -> &mut [u8] {
+    pub(super) fn room(&mut self, more: usize) -> &mut [u8] {
         if self.heap.is_empty() {
             if self.len + more <= INLINE {
                 return &mut self.inline;

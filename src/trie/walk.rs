@@ -149,6 +149,7 @@ impl<'a, V> Shared<'a, V> {
     fn visit(&mut self, mut children: SharedChildren<'a, V>, f: &mut impl FnMut(&[u8], &'a V)) {
         let mut depth = self.front.key.len();
         while let Some(node) = children.next() {
+            self.front.key.truncate(depth);
             match SharedChildren::open(node, &mut self.front.key) {
                 Opened::Page(run) => run.for_each(&mut self.front.key, depth, f),
                 Opened::Inner(value, below) => {

@@ -26,6 +26,9 @@ pub(super) const WEIGHT_MAX: usize = TAIL_INLINE_MAX + 1;
 /// A tail that is no longer than this is copied by a move of this width.
 const TAIL_COPIED: usize = 16;
 
+/// The same where a whole page is visited, which is prepared for it.
+const TAIL_VISITED: usize = 32;
+
 /// A key in the two parts that a page keeps it in, for those who copy it anyway.
 #[derive(Clone, Copy)]
 pub(crate) struct Parts<'a> {
@@ -382,9 +385,8 @@ impl<'a> Suffixes<'a> {
         let Range { mut start, end } = range;
         while start < end {
             key.truncate(depth);
-            if let Some(buffer) = key.inline_mut() {
-                start = self.for_each_short(start..end, buffer, depth, &mut f);
-            }
+            let buffer = key.room(HEAD + TAIL_VISITED);
+            start = self.for_each_short(start..end, buffer, depth, &mut f);
             if start < end {
                 self.push_long(start, key);
                 f(start, key);
@@ -393,40 +395,38 @@ impl<'a> Suffixes<'a> {
         }
     }
 
-    /// As [`for_each`](Self::for_each), up to the first suffix with a tail that isn't copied by one
-    /// move, or for which there may be no room in the buffer. Returns its index.
+    /// As [`for_each`](Self::for_each), up to the first suffix with a tail of more than
+    /// [`TAIL_VISITED`] bytes. Returns its index. The buffer has room for so much behind `depth`.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "each step of each walk is little more than this")]
-    fn for_each_short<const N: usize>(
+    fn for_each_short(
         &self,
         range: Range<usize>,
-        buffer: &mut [u8; N],
+        buffer: &mut [u8],
         depth: usize,
         f: &mut impl FnMut(usize, &[u8]),
     ) -> usize {
-        if depth + HEAD + TAIL_COPIED > N {
-            return range.start;
-        }
+        let buffer = &mut buffer[..depth + HEAD + TAIL_VISITED];
         // The last tails once more, with as much behind them as a move takes.
-        let last = self.tails.len().saturating_sub(TAIL_COPIED);
-        let mut lasts = [0; 2 * TAIL_COPIED];
-        copy_tail(&mut lasts[..self.tails.len() - last], &self.tails[last..]);
+        let last = self.tails.len().saturating_sub(TAIL_VISITED);
+        let mut lasts = [0; 2 * TAIL_VISITED];
+        lasts[..self.tails.len() - last].copy_from_slice(&self.tails[last..]);
         let mut start = self.start(range.start);
         let suffixes = self.heads[range.clone()].iter().zip(&self.ends[range.clone()]);
         for (index, (&head, &end)) in range.clone().zip(suffixes) {
             let (kind, stop) = (usize::from(kind(end)), offset(end));
-            if kind > HEAD || stop - start > TAIL_COPIED {
+            if kind > HEAD || stop - start > TAIL_VISITED {
                 return index;
             }
             let from_last = start.wrapping_sub(last);
             let tails = if start < last {
                 &self.tails[start..]
             } else {
-                &lasts[from_last.min(TAIL_COPIED)..]
+                &lasts[from_last.min(TAIL_VISITED)..]
             };
-            let Some(tail) = tails.first_chunk::<TAIL_COPIED>() else { return index };
+            let Some(tail) = tails.first_chunk::<TAIL_VISITED>() else { return index };
             buffer[depth..depth + HEAD].copy_from_slice(&bytes_of(head));
-            buffer[depth + HEAD..depth + HEAD + TAIL_COPIED].copy_from_slice(tail);
+            buffer[depth + HEAD..].copy_from_slice(tail);
             f(index, &buffer[..depth + kind + (stop - start)]);
             start = stop;
         }

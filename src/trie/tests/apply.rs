@@ -419,9 +419,32 @@ fn read<V: Value>(op: &Op, trie: &Trie<V>, model: &Model<V>) {
             let right = || model.iter().filter(|(key, _)| key.starts_with(&prefix.0));
             same(trie.prefix(prefix), right().map(owned), steps);
             same_cursor(trie.cursor_prefix(prefix), right(), steps);
+            same_visits(trie.cursor_prefix(prefix), right());
+            let mut begun = trie.cursor_prefix(prefix);
+            let mut left = right();
+            for back in steps.ends().take(3) {
+                let (key, model) = if back {
+                    (begun.next_back(), left.next_back())
+                } else {
+                    (begun.next(), left.next())
+                };
+                assert_eq!(key, model.map(|(key, value)| (&key[..], value)));
+            }
+            same_visits(begun, left);
         }
         _ => unreachable!("not a read: {op:?}"),
     }
+}
+
+/// That a cursor visits the same entries in one call.
+fn same_visits<'a, V: Value + 'a>(
+    cursor: Cursor<'_, V>,
+    mut model: impl Iterator<Item = (&'a Vec<u8>, &'a V)>,
+) {
+    cursor.for_each(|key, value| {
+        assert_eq!(Some((key, value)), model.next().map(|(key, value)| (&key[..], value)));
+    });
+    assert_eq!(model.next(), None);
 }
 
 fn compare_two<V: Value>(left: (&Trie<V>, &Model<V>), right: (&Trie<V>, &Model<V>)) {
@@ -448,6 +471,7 @@ pub(super) fn compare_content<V: Value>(trie: &Trie<V>, model: &Model<V>) {
     assert_eq!(trie.len(), model.len());
     assert_eq!(trie.is_empty(), model.is_empty());
     same_cursor(trie.cursor(), model.iter(), &Steps::all());
+    same_visits(trie.cursor(), model.iter());
     let mut backwards = trie.cursor();
     for (key, value) in model.iter().rev() {
         assert_eq!(backwards.next_back(), Some((&key[..], value)));
