@@ -138,10 +138,16 @@ fn remove_children<V>(
         {
             (inside, behind) = cut(child, after);
         }
-        before.into_iter().for_each(|before| inner.push(separator, before));
-        inside.into_iter().for_each(|inside| removed.push(separator, inside));
+        if let Some(before) = before {
+            inner.push(separator, before);
+        }
+        if let Some(inside) = inside {
+            removed.push(separator, inside);
+        }
         let separator = after.as_deref().map_or(separator, head);
-        behind.into_iter().for_each(|behind| inner.push(separator, behind));
+        if let Some(behind) = behind {
+            inner.push(separator, behind);
+        }
     }
     removed
 }

@@ -33,13 +33,17 @@ pub(super) fn gather<V>(inner: &mut Inner<V>, clone: Option<CloneFn<V>>) {
 /// Makes all children a node's own, also those of children that may be [taken apart](Group::without).
 fn make_children_unique<V>(inner: &mut Inner<V>, clone: Option<CloneFn<V>>) {
     let children = inner.children_mut();
-    children.iter_mut().for_each(|child| child.make_unique(clone));
+    for child in &mut *children {
+        child.make_unique(clone);
+    }
     for index in 1..children.len() {
         let [child, next] = &mut children[index - 1..=index] else { return };
         if let KindMut::Inner(below) = child.kind_mut()
             && first_of(next).starts_with(below.label())
         {
-            below.children_mut().iter_mut().for_each(|child| child.make_unique(clone));
+            for child in below.children_mut() {
+                child.make_unique(clone);
+            }
         }
     }
 }
