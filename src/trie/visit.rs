@@ -3,7 +3,6 @@
 use super::Trie;
 use super::node::RootKind;
 use super::page::{KEY_JOINED, Parts, Suffixes};
-use std::convert::Infallible;
 use std::iter::Enumerate;
 use std::slice;
 
@@ -23,13 +22,7 @@ impl<V> Trie<V> {
     /// assert_eq!(keys, b"markmary");
     /// ```
     pub fn for_each<'a>(&'a self, mut f: impl FnMut(&[u8], &'a V)) {
-        if let RootKind::Tree(_) = self.root.kind() {
-            return self.cursor().for_each(f);
-        }
-        let Ok(()) = self.try_for_each(|key, value| {
-            f(key, value);
-            Ok::<(), Infallible>(())
-        });
+        self.cursor().for_each(&mut f);
     }
 
     /// Calls `f` with each entry, in key order, until it returns an error. Takes as long as
