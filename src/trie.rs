@@ -35,15 +35,17 @@
 //! kept in memory and with three changes. The entries are in *pages*: up to 32 of them, sorted, in one
 //! block of memory. A trie that fits into one page is that page. Above pages stand *inner nodes*: each
 //! has a label, which its keys have in common, perhaps a value, and children, each of which has the keys
-//! whose next byte lies in a range. A page that is full is divided at the byte nearest to its middle,
-//! into two neighbours below the same inner node; only one whose keys all go on with the same byte is
-//! put below an inner node of its own. So pages are about as full as those of a B-tree, whatever the
-//! keys are, and a key is kept without the bytes that the labels above it have.
+//! whose next four bytes lie in a range. A page that is full is divided near its middle, into two
+//! neighbours below the same inner node; only one whose keys all go on with the same four bytes is put
+//! below an inner node of its own. So pages are about as full as those of a B-tree, whatever the keys
+//! are, and a key is kept without the bytes that the labels above it have. An inner node of more than 64
+//! children parts them by one byte, for which it has an index, and gathers below one child what begins
+//! with the same: nodes adapt to their keys, as those of Leis et al., "The adaptive radix tree", ICDE 2013.
 //!
-//! What differs: a page orders its keys by their first four bytes, as one number, so that a search
-//! compares four at a time and mostly looks at one whole key (the *heads* of Graefe and Larson, "B-tree
-//! indexes and CPU caches", ICDE 2001); the ranges of children take the place of hash tables and pages
-//! for single bytes; and nodes are counted, so that [snapshots](Trie::snapshot) share them.
+//! What differs from a B-trie: a page, and a node of few children, orders keys by four bytes, as one
+//! number, so that a search compares four at a time and mostly looks at one whole key (the *heads* of
+//! Graefe and Larson, "B-tree indexes and CPU caches", ICDE 2001); ranges take the place of hash tables
+//! and pages for single bytes; and nodes are counted, so that [snapshots](Trie::snapshot) share them.
 //!
 //! Nothing recurses over nodes: a hundred thousand keys, each a prefix of the next, make a trie as
 //! deep as that, and it is inserted, copied, compared, walked and dropped on a stack of any size.
@@ -51,16 +53,18 @@
 //! # Costs
 //!
 //! **O(k)** below means proportional to the bytes of the key; the searches in the nodes on its way come
-//! to that, too. A trie is one pointer. An empty one has no memory of its own, one of a page has one
-//! block, and one more for each key of more than 259 bytes. `docs/PERFORMANCE.md` in the repository has times and bytes beside those of other maps.
+//! to that, too. An insertion may rewrite the children of a full node, 64 pages at most, which comes to a
+//! move or two of each entry on average. A trie is one pointer. An empty one has no memory of its own, one of a page has one
+//! block, and one more for each key of more than 259 bytes. `docs/PERFORMANCE.md` in the repository has
+//! times and bytes beside those of other maps.
 //!
 //! A trie that no snapshot was taken of pays for them with 8 bytes, with 4 in each node, and with a look
 //! at these in each node that it writes to.
 //!
 //! # Caveats
 //!
-//! - Keys that differ at very many places, as paths of files do, make a deep trie: each byte at which
-//!   many of them part is a node on the way of the others.
+//! - Keys that part at very many places, as paths of files do, make a deep trie: each such place is a
+//!   node on the way of the keys behind it.
 //! - A key that leaves a label in its middle splits it, which copies the label, however long it is.
 //! - A key has less than 4 GiB; inserting a longer one panics.
 //! - A trie of references must be declared after what it refers to: as with any collection that
@@ -94,6 +98,7 @@ mod traits;
 mod visit;
 mod walk;
 
+pub use build::UnsortedError;
 pub use cursor::{Cursor, Prefixes};
 pub use entry::{Entry, OccupiedEntry, VacantEntry};
 pub use extract::ExtractIf;
@@ -103,11 +108,9 @@ pub use iter::{
 pub(crate) use page::Parts;
 pub use range::KeyRange;
 
-use build::Builder;
 use node::Root;
 use place::{Occupied, find};
 use std::mem;
-use thiserror::Error;
 use walk::{Mutable, Owned, Shared};
 
 /// An ordered map from byte strings to `V`. See the [module](self) for what sets it apart.
@@ -141,20 +144,6 @@ pub struct Trie<V> {
 /// [`Trie::append`] builds a new trie of both, unless the other one is this many times smaller.
 const APPEND_BY_INSERTING: usize = 8;
 
-/// The keys given to [`Trie::from_sorted`] don't ascend. No trie was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the key of entry {position} is not greater than the one before it")]
-pub struct UnsortedError {
-    position: usize,
-}
-
-impl UnsortedError {
-    /// How many entries came before the one whose key isn't greater than the last.
-    pub fn position(&self) -> usize {
-        self.position
-    }
-}
-
 impl<V> Trie<V> {
     /// Makes an empty trie, without allocating. Takes **O(1)**.
     ///
@@ -168,39 +157,6 @@ impl<V> Trie<V> {
     /// ```
     pub const fn new() -> Self {
         Self { root: Root::empty() }
-    }
-
-    /// Makes a trie of entries whose keys ascend, in one pass. Takes **O(n)** for `n`
-    /// bytes of keys.
-    ///
-    /// # Errors
-    ///
-    /// [`UnsortedError`] if a key isn't greater than the one before it, at the first such entry. The
-    /// entries taken so far are dropped and the rest of `entries` isn't asked for. To fill a trie in
-    /// any order, use [`collect`](Iterator::collect) or [`extend`](Extend::extend).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use triekv::trie::Trie;
-    ///
-    /// let trie = Trie::from_sorted([("a", 1), ("ab", 2), ("b", 3)])?;
-    /// assert_eq!(trie.len(), 3);
-    ///
-    /// let error = Trie::from_sorted([("a", 1), ("b", 2), ("b", 3)]).unwrap_err();
-    /// assert_eq!(error.position(), 2);
-    /// # Ok::<(), triekv::trie::UnsortedError>(())
-    /// ```
-    pub fn from_sorted<K: AsRef<[u8]>>(
-        entries: impl IntoIterator<Item = (K, V)>,
-    ) -> Result<Self, UnsortedError> {
-        let mut builder = Builder::new();
-        for (position, (key, value)) in entries.into_iter().enumerate() {
-            if builder.push(key.as_ref(), value).is_err() {
-                return Err(UnsortedError { position });
-            }
-        }
-        Ok(Self { root: builder.finish() })
     }
 
     /// A copy that shares all nodes with this trie. Takes **O(1)**: nothing is cloned, and nothing is

@@ -10,6 +10,7 @@ use super::walk::Owned;
 use smallvec::{Array, SmallVec};
 use std::cmp::Ordering;
 use std::mem;
+use thiserror::Error;
 
 /// A trie under construction, whose keys ascend.
 ///
@@ -262,7 +263,54 @@ impl<V> Pending<V> {
     }
 }
 
+/// The keys given to [`Trie::from_sorted`] don't ascend. No trie was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the key of entry {position} is not greater than the one before it")]
+pub struct UnsortedError {
+    position: usize,
+}
+
+impl UnsortedError {
+    /// How many entries came before the one whose key isn't greater than the last.
+    pub fn position(&self) -> usize {
+        self.position
+    }
+}
+
 impl<V> Trie<V> {
+    /// Makes a trie of entries whose keys ascend, in one pass. Takes **O(n)** for `n`
+    /// bytes of keys.
+    ///
+    /// # Errors
+    ///
+    /// [`UnsortedError`] if a key isn't greater than the one before it, at the first such entry. The
+    /// entries taken so far are dropped and the rest of `entries` isn't asked for. To fill a trie in
+    /// any order, use [`collect`](Iterator::collect) or [`extend`](Extend::extend).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use triekv::trie::Trie;
+    ///
+    /// let trie = Trie::from_sorted([("a", 1), ("ab", 2), ("b", 3)])?;
+    /// assert_eq!(trie.len(), 3);
+    ///
+    /// let error = Trie::from_sorted([("a", 1), ("b", 2), ("b", 3)]).unwrap_err();
+    /// assert_eq!(error.position(), 2);
+    /// # Ok::<(), triekv::trie::UnsortedError>(())
+    /// ```
+    pub fn from_sorted<K: AsRef<[u8]>>(
+        entries: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<Self, UnsortedError> {
+        let mut builder = Builder::new();
+        for (position, (key, value)) in entries.into_iter().enumerate() {
+            if builder.push(key.as_ref(), value).is_err() {
+                return Err(UnsortedError { position });
+            }
+        }
+        Ok(Self { root: builder.finish() })
+    }
+
     /// Makes a trie of all `entries`, in any order; of those with the same key the last wins. Takes
     /// **O(n log n)** comparisons for `n` entries, fewer if many ascend, and sorts them in their place:
     /// the fastest way to make a small trie.

@@ -112,6 +112,62 @@ fn all_keys_of_two_bytes_make_a_trie() {
 }
 
 #[test]
+fn short_keys_and_longer_ones_with_zeros_are_told_apart_below_full_nodes() {
+    let (most, more) = if cfg!(miri) { (4, 6) } else { (12, 40) };
+    let mut keys = vec![Vec::new()];
+    for first in 0..most {
+        keys.push(vec![first]);
+        for second in 0..most {
+            keys.push(vec![first, second]);
+            keys.extend((0..most).map(|third| vec![first, second, third]));
+        }
+        // More than a page of keys with one head, which is that of the shortest one, too.
+        keys.extend((0..more).map(|last| vec![first, 0, 0, 0, last]));
+        keys.extend((0..more).map(|last| vec![first, 0, 0, 0, 0, 0, last, first]));
+    }
+    for order in ORDERS {
+        let (mut trie, mut model) = (Trie::new(), Model::new());
+        for (number, key) in (0u32..).zip(ordered(&keys, order)) {
+            assert_eq!(trie.insert(&key, number), model.insert(key, number));
+            if number % 64 == 0 {
+                trie.check();
+            }
+        }
+        compare_content(&trie, &model);
+        let whole = trie.snapshot();
+        for (number, key) in keys.iter().enumerate().step_by(if cfg!(miri) { 29 } else { 401 }) {
+            assert!(
+                trie.prefixes(&[&key[..], b"\0x"].concat())
+                    .map(|(key, _)| key.to_vec())
+                    .eq((0..=key.len() + 1)
+                        .map(|len| [&key[..], b"\0x"].concat()[..len].to_vec())
+                        .filter(|prefix| model.contains_key(prefix)),)
+            );
+            let (mut lower, mut left) = (whole.snapshot(), model.clone());
+            let (upper, right) = (lower.split_off(key), left.split_off(key));
+            let (mut rest, mut others) = (whole.snapshot(), model.clone());
+            let removed = rest.remove_prefix(key);
+            let inside = others.extract_if(.., |other, _| other.starts_with(key)).collect();
+            for (trie, model) in
+                [(&lower, &left), (&upper, &right), (&rest, &others), (&removed, &inside)]
+            {
+                trie.check();
+                assert_eq!(trie.len(), model.len(), "{order:?} {number}");
+                assert!(trie.iter().eq(model.iter().map(|(key, value)| (key.clone(), value))));
+            }
+        }
+        for (number, key) in keys.iter().enumerate() {
+            assert_eq!(trie.remove(key), model.remove(key));
+            if number % 64 == 0 {
+                trie.check();
+            }
+        }
+        assert!(trie.is_empty());
+        whole.check();
+    }
+}
+
+#[test]
 fn keys_of_one_byte_repeated_come_and_go_in_any_order() {
     let most = if cfg!(miri) { 30 } else { 70 };
     for byte in [0, b'a', 0xff] {
