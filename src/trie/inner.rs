@@ -311,14 +311,19 @@ impl<V> Inner<V> {
     }
 
     /// Removes a child. The one before it has its range then, or the one behind it if it is the
-    /// first.
+    /// first. The block shrinks if few are left.
     pub(super) fn remove(&mut self, index: usize) -> Node<V> {
+        self.assert_unique();
         assert!(index < self.len(), "only a child can be removed");
         // SAFETY: there is such a child, by the assertion.
         let child = unsafe { self.child_slots().add(index) };
         // SAFETY: it is initialised, and forgotten by `close`.
         let child = unsafe { child.read() };
         self.close(index..index + 1);
+        let (shape, slots) = (self.shape(), self.len() + 1);
+        if slots < shape.slots / 4 {
+            self.move_to(Shape { slots, ..shape });
+        }
         child
     }
 
@@ -329,6 +334,7 @@ impl<V> Inner<V> {
 
     /// Removes the children in `range`, and returns them with their separators.
     fn remove_range(&mut self, range: Range<usize>) -> (Vec<i32>, Vec<Node<V>>) {
+        self.assert_unique();
         let mut separators = self.separators()[range.clone()].to_vec();
         if let Some(first) = separators.first_mut() {
             *first = HEAD_MIN;

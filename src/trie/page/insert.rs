@@ -185,10 +185,13 @@ mod tests {
         #[repr(align(64))]
         struct Aligned(usize);
 
+        agrees_with_a_model(|at| at.to_string());
+        if cfg!(miri) {
+            return;
+        }
         agrees_with_a_model(|_| ());
         agrees_with_a_model(|at| at as u8);
         agrees_with_a_model(|at| at);
-        agrees_with_a_model(|at| at.to_string());
         agrees_with_a_model(|at| [at; 5]);
         agrees_with_a_model(|at| [at; 32]);
         agrees_with_a_model(Aligned);
