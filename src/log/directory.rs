@@ -39,7 +39,7 @@ pub struct Directory {
     /// names goes by unseen between two syncs.
     #[cfg(unix)]
     names: File,
-    _lock: File,
+    lock: File,
 }
 
 impl Directory {
@@ -72,13 +72,22 @@ impl Directory {
             #[cfg(unix)]
             names: File::open(&path_absolute).map_err(failed("open"))?,
             path: path_absolute,
-            _lock: lock,
+            lock,
         })
     }
 
     fn file(&self, name: &str) -> io::Result<PathBuf> {
         check_name(name)?;
         Ok(self.path.join(name))
+    }
+}
+
+impl Drop for Directory {
+    /// Unlocks the directory. Closing the file doesn't do it at once where this program is starting
+    /// another one: until that runs, it has a copy of each open file, and the lock is held with it.
+    fn drop(&mut self) {
+        // The file is closed in any case, and the directory free a moment later.
+        let _ = self.lock.unlock();
     }
 }
 

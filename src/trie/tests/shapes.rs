@@ -113,7 +113,7 @@ fn all_keys_of_two_bytes_make_a_trie() {
 
 #[test]
 fn short_keys_and_longer_ones_with_zeros_are_told_apart_below_full_nodes() {
-    let (most, more) = if cfg!(miri) { (4, 6) } else { (12, 40) };
+    let (most, more) = if cfg!(miri) { (3, 5) } else { (12, 40) };
     let mut keys = vec![Vec::new()];
     for first in 0..most {
         keys.push(vec![first]);
@@ -125,7 +125,7 @@ fn short_keys_and_longer_ones_with_zeros_are_told_apart_below_full_nodes() {
         keys.extend((0..more).map(|last| vec![first, 0, 0, 0, last]));
         keys.extend((0..more).map(|last| vec![first, 0, 0, 0, 0, 0, last, first]));
     }
-    for order in ORDERS {
+    for &order in if cfg!(miri) { &ORDERS[3..] } else { &ORDERS } {
         let (mut trie, mut model) = (Trie::new(), Model::new());
         for (number, key) in (0u32..).zip(ordered(&keys, order)) {
             assert_eq!(trie.insert(&key, number), model.insert(key, number));
