@@ -21,8 +21,8 @@ impl<V> Trie<V> {
     /// trie.for_each(|key, _| keys.extend_from_slice(key));
     /// assert_eq!(keys, b"markmary");
     /// ```
-    pub fn for_each<'a>(&'a self, mut f: impl FnMut(&[u8], &'a V)) {
-        self.cursor().for_each(&mut f);
+    pub fn for_each<'a>(&'a self, f: impl FnMut(&[u8], &'a V)) {
+        self.cursor().for_each(f);
     }
 
     /// Calls `f` with each entry, in key order, until it returns an error. Takes as long as
