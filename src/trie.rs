@@ -53,8 +53,8 @@
 //! # Costs
 //!
 //! **O(k)** below means proportional to the bytes of the key; the searches in the nodes on its way come
-//! to that, too. An insertion may rewrite the children of a full node, 64 pages at most, which comes to a
-//! move or two of each entry on average. A trie is one pointer. An empty one has no memory of its own, one of a page has one
+//! to that, too. An insertion may rewrite the children of a full node, 64 pages at most, but each
+//! entry once for each level that it sinks. A trie is one pointer. An empty one has no memory of its own, one of a page has one
 //! block, and one more for each key of more than 259 bytes. `docs/PERFORMANCE.md` in the repository has
 //! times and bytes beside those of other maps.
 //!

@@ -143,7 +143,8 @@ impl<V> Builder<V> {
         if let Some(group) = group {
             let common = group.common_prefix_len(self.page.suffix(self.page.len() - 1));
             let (value, children) = group.without(common);
-            self.page.skip(common);
+            let own = self.page.skip(common);
+            assert!(own.is_none(), "the key that is the label comes before all others");
             self.open.push(Open::new(start, start + common, value, children));
         }
     }

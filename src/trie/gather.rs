@@ -20,9 +20,9 @@ pub(super) type Children<V> = Vec<(i32, Node<V>)>;
 /// Panics if a value's clone does, which is needed where a child is shared. The node has all that it
 /// had.
 pub(super) fn gather<V>(inner: &mut Inner<V>, clone: Option<CloneFn<V>>) {
-    make_children_unique(inner, clone);
     // More than once, if all children begin with the same byte.
     while inner.is_full() && !inner.make_indexed() {
+        make_children_unique(inner, clone);
         let (separators, children) = inner.take_children();
         let (label, value) = (inner.label().to_vec(), inner.take_value());
         let children = separators.into_iter().zip(children).collect();
