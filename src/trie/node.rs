@@ -387,34 +387,37 @@ impl<V> Root<V> {
 
     #[inline]
     fn tree(&self) -> Option<NonNull<Tree<V>>> {
-        let tagged = self.tagged.filter(|tagged| tagged.addr().get() & TAG != 0)?;
+        let tagged = self.tagged?;
+        if tagged.addr().get() & TAG == 0 {
+            return None;
+        }
         // SAFETY: the tag is one byte above the tree, inside of it.
         Some(unsafe { tagged.byte_sub(TAG) }.cast())
     }
 
     #[inline]
     pub(super) fn kind(&self) -> RootKind<'_, V> {
-        if let Some(tree) = self.tree() {
+        if self.tagged.is_none() {
+            return RootKind::Empty;
+        }
+        match self.tree() {
             // SAFETY: the tag says that this is a tree, which the handle owns.
-            RootKind::Tree(unsafe { tree.as_ref() })
-        } else if self.tagged.is_some() {
+            Some(tree) => RootKind::Tree(unsafe { tree.as_ref() }),
             // SAFETY: a pointer without a tag is that of a page, which has the same representation.
-            RootKind::Page(unsafe { NonNull::from(&self.tagged).cast().as_ref() })
-        } else {
-            RootKind::Empty
+            None => RootKind::Page(unsafe { NonNull::from(&self.tagged).cast().as_ref() }),
         }
     }
 
     #[inline]
     pub(super) fn kind_mut(&mut self) -> RootKindMut<'_, V> {
-        if let Some(mut tree) = self.tree() {
+        if self.tagged.is_none() {
+            return RootKindMut::Empty;
+        }
+        match self.tree() {
             // SAFETY: as in `kind`.
-            RootKindMut::Tree(unsafe { tree.as_mut() })
-        } else if self.tagged.is_some() {
+            Some(mut tree) => RootKindMut::Tree(unsafe { tree.as_mut() }),
             // SAFETY: as in `kind`. A page stays one, whatever is done to it.
-            RootKindMut::Page(unsafe { NonNull::from(&mut self.tagged).cast().as_mut() })
-        } else {
-            RootKindMut::Empty
+            None => RootKindMut::Page(unsafe { NonNull::from(&mut self.tagged).cast().as_mut() }),
         }
     }
 

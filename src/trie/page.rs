@@ -31,6 +31,7 @@ pub(super) use suffix::{
 use super::key::KeyBuffer;
 use super::node::{Block, CloneFn, CloneSlot, PAGE_LINES, add_owner, prefetch, remove_owner};
 use insert::TAIL_USUAL;
+use search::heads_equal;
 use shape::{BOXED, Header, ROOT, Shape, TAILS_MASK};
 use std::alloc::{alloc, handle_alloc_error};
 use std::marker::PhantomData;
@@ -190,11 +191,17 @@ impl<V> Page<V> {
         suffixes.start(suffixes.len)
     }
 
+    /// The heads, and zeroes or rubbish up to a multiple of [`Shape::LANES`].
+    #[inline]
+    fn heads(&self) -> &[i32] {
+        let len = self.len().next_multiple_of(Shape::LANES);
+        // SAFETY: the heads begin here, and are at least this many up to the values, initialised.
+        unsafe { self.area(self.shape().heads(), len) }
+    }
+
     #[inline]
     pub(super) fn suffixes(&self) -> Suffixes<'_> {
-        let (shape, len) = (self.shape(), self.len());
-        // SAFETY: the heads begin here, and are at least this many up to the values, initialised.
-        let heads = unsafe { self.area(shape.heads(), len.next_multiple_of(Shape::LANES)) };
+        let (shape, len, heads) = (self.shape(), self.len(), self.heads());
         // SAFETY: there are as many ends as slots, initialised.
         let ends = unsafe { self.area(shape.ends(), len) };
         // SAFETY: this is how many bytes the header says there are, initialised.
@@ -241,11 +248,20 @@ impl<V> Page<V> {
         self.suffixes().find(suffix)
     }
 
-    /// The value at `suffix`.
+    /// The value at `suffix`. Looks at nothing but the heads if none is its own.
     #[inline]
     pub(super) fn get(&self, suffix: &[u8]) -> Option<&V> {
-        let (suffixes, values) = (self.suffixes(), self.values());
-        values.get(suffixes.position(suffix)?)
+        match heads_equal(self.heads(), self.len(), head(suffix)) {
+            0 => None,
+            alike => self.get_alike(alike, suffix),
+        }
+    }
+
+    /// As [`get`](Self::get), among the entries that have the suffix's head, a bit each. A function of
+    /// its own, so that its registers aren't set up for what isn't there.
+    #[inline(never)]
+    fn get_alike(&self, alike: u64, suffix: &[u8]) -> Option<&V> {
+        self.values().get(self.suffixes().position(alike, suffix)?)
     }
 
     /// Removes an entry and returns its value. The block may shrink.

@@ -1,28 +1,34 @@
 //! Comparing a number with those of a sorted vector.
 
-/// The masks that `mask` makes of four heads each, the first one lowest, in one number. There are at
-/// most 32 heads; what lies beyond them in the number doesn't matter.
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+use std::arch::x86_64::{
+    __m128i, _mm_cmpeq_epi32, _mm_cmplt_epi32, _mm_loadu_si128, _mm_movemask_epi8, _mm_packs_epi16,
+    _mm_packs_epi32, _mm_set1_epi32,
+};
+
+/// For which of the heads `compare` has all bits set: a bit each, the first one lowest. There are at
+/// most 32; what lies beyond them in the number doesn't matter.
 ///
 /// How often a loop over them would run is hard to foresee, and the processor would have to wait for
 /// the page to know it. So four vectors are looked at in any case, or the last one again.
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "else the vectors are passed by way of memory")]
-fn masks(heads: &[i32], mask: impl Fn(&[i32; 4]) -> i32) -> u64 {
+#[target_feature(enable = "sse2")]
+#[inline]
+fn sse2_mask(heads: &[i32], compare: impl Fn(__m128i) -> __m128i) -> u32 {
     let fours = heads.as_chunks::<4>().0;
     let Some(last) = fours.len().checked_sub(1) else { return 0 };
-    let mut masks = 0;
+    let compared = |block: usize| {
+        let four = &fours[block.min(last)];
+        // SAFETY: `four` is 16 bytes that may be read; the load asks for no alignment.
+        compare(unsafe { _mm_loadu_si128(four.as_ptr().cast()) })
+    };
+    let mask = |block: usize| {
+        let first = _mm_packs_epi32(compared(block), compared(block + 1));
+        let last = _mm_packs_epi32(compared(block + 2), compared(block + 3));
+        _mm_movemask_epi8(_mm_packs_epi16(first, last)).cast_unsigned()
+    };
     debug_assert!(last < 8, "a page has at most 32 heads");
-    for first in [0, 4] {
-        for block in first..first + 4 {
-            let mask = mask(&fours[block.min(last)]);
-            masks |= u64::from(mask.cast_unsigned()) << (4 * block);
-        }
-        if last < first + 4 {
-            break;
-        }
-    }
-    masks
+    if last < 4 { mask(0) } else { mask(0) | mask(4) << 16 }
 }
 
 /// How many of the first `len` heads are smaller than `head`. The heads are sorted; what `heads` has
@@ -30,23 +36,14 @@ fn masks(heads: &[i32], mask: impl Fn(&[i32; 4]) -> i32) -> u64 {
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 #[inline]
 pub(in crate::trie) fn rank_of_head(heads: &[i32], len: usize, head: i32) -> usize {
+    #[target_feature(enable = "sse2")]
+    #[inline]
+    fn smaller(heads: &[i32], head: i32) -> u32 {
+        let wanted = _mm_set1_epi32(head);
+        sse2_mask(heads, |four| _mm_cmplt_epi32(four, wanted))
+    }
     // SAFETY: the target has SSE2, or this wouldn't be compiled.
-    unsafe { sse2_rank_of_head(heads, len, head) }
-}
-
-#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
-#[target_feature(enable = "sse2")]
-#[inline]
-fn sse2_rank_of_head(heads: &[i32], len: usize, head: i32) -> usize {
-    use std::arch::x86_64::{
-        _mm_castsi128_ps, _mm_cmplt_epi32, _mm_loadu_si128, _mm_movemask_ps, _mm_set1_epi32,
-    };
-    let wanted = _mm_set1_epi32(head);
-    let smaller = masks(heads, |four| {
-        // SAFETY: `four` is 16 bytes that may be read; the load asks for no alignment.
-        let four = unsafe { _mm_loadu_si128(four.as_ptr().cast()) };
-        _mm_movemask_ps(_mm_castsi128_ps(_mm_cmplt_epi32(four, wanted)))
-    });
+    let smaller = unsafe { smaller(heads, head) };
     (smaller.trailing_ones() as usize).min(len)
 }
 
@@ -55,24 +52,15 @@ fn sse2_rank_of_head(heads: &[i32], len: usize, head: i32) -> usize {
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 #[inline]
 pub(super) fn heads_equal(heads: &[i32], len: usize, head: i32) -> u64 {
+    #[target_feature(enable = "sse2")]
+    #[inline]
+    fn equal(heads: &[i32], head: i32) -> u32 {
+        let wanted = _mm_set1_epi32(head);
+        sse2_mask(heads, |four| _mm_cmpeq_epi32(four, wanted))
+    }
     // SAFETY: the target has SSE2, or this wouldn't be compiled.
-    unsafe { sse2_heads_equal(heads, len, head) }
-}
-
-#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
-#[target_feature(enable = "sse2")]
-#[inline]
-fn sse2_heads_equal(heads: &[i32], len: usize, head: i32) -> u64 {
-    use std::arch::x86_64::{
-        _mm_castsi128_ps, _mm_cmpeq_epi32, _mm_loadu_si128, _mm_movemask_ps, _mm_set1_epi32,
-    };
-    let wanted = _mm_set1_epi32(head);
-    let equal = masks(heads, |four| {
-        // SAFETY: `four` is 16 bytes that may be read; the load asks for no alignment.
-        let four = unsafe { _mm_loadu_si128(four.as_ptr().cast()) };
-        _mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(four, wanted)))
-    });
-    equal & !u64::MAX.unbounded_shl(len as u32)
+    let equal = unsafe { equal(heads, head) };
+    u64::from(equal) & ((1 << len) - 1)
 }
 
 /// Which of the first `len` heads are equal to `head`, where there are no such vectors.

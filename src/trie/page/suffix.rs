@@ -8,7 +8,7 @@
 
 use super::super::key::KeyBuffer;
 use super::moves::{are_equal, copy_tail};
-use super::search::{heads_equal, rank_of_head};
+use super::search::rank_of_head;
 use std::cmp::Ordering;
 use std::ops::Range;
 use std::ptr::NonNull;
@@ -266,28 +266,31 @@ impl<'a> Suffixes<'a> {
         self.find_alike(first, suffix)
     }
 
-    /// Which of the suffixes is `bytes`, if one is. Faster than [`find`](Self::find), since it asks
-    /// for no order.
+    /// Which of the suffixes is `bytes`, if one is, given [which have its head](heads_equal): at least
+    /// one. Faster than [`find`](Self::find), since it asks for no order.
     #[inline]
-    pub(in crate::trie) fn position(&self, bytes: &[u8]) -> Option<usize> {
-        let suffix = Suffix::new(bytes);
-        let alike = heads_equal(self.heads, self.len, suffix.head);
-        if alike == 0 {
-            return None;
-        }
+    pub(super) fn position(self, alike: u64, bytes: &[u8]) -> Option<usize> {
         let first = alike.trailing_zeros() as usize;
-        if !alike.is_power_of_two() {
-            return self.find_alike(first, &suffix).ok();
+        if alike.is_power_of_two() {
+            self.is_equal(first, &Suffix::new(bytes), bytes).then_some(first)
+        } else {
+            self.position_alike(first, bytes)
         }
-        self.is_equal(first, &suffix, bytes).then_some(first)
+    }
+
+    /// As [`position`](Self::position), where more than one suffix has the head. Its own copy of all
+    /// this, so that what is in registers needn't be in memory for it.
+    #[cold]
+    fn position_alike(self, first: usize, bytes: &[u8]) -> Option<usize> {
+        self.find_alike(first, &Suffix::new(bytes)).ok()
     }
 
     /// Whether the suffix, whose head is that of `other`, is `other`, which has these bytes.
     #[inline]
-    fn is_equal(&self, index: usize, other: &Suffix<'_>, bytes: &[u8]) -> bool {
-        let (start, end) = (self.start(index), self.ends[index]);
-        let len = offset(end) - start;
-        if kind(end) != other.kind {
+    fn is_equal(self, index: usize, other: &Suffix<'_>, bytes: &[u8]) -> bool {
+        let start = self.start(index);
+        // Of another kind, or another length.
+        if self.ends[index] != other.end(start) {
             return false;
         }
         if bytes.len() <= 2 * HEAD {
@@ -295,8 +298,8 @@ impl<'a> Suffixes<'a> {
             if let Some(&[a, b, c, d]) = self.tails[start..].first_chunk() {
                 let both = u64::from(number_of(other.head)) << 32
                     | u64::from(u32::from_be_bytes([a, b, c, d]));
-                let last = (both << (8 * len.min(HEAD)) >> 32) as u32;
-                return len == other.tail.len() && last == other.last_word(bytes);
+                let last = (both << (8 * other.tail.len().min(HEAD)) >> 32) as u32;
+                return last == other.last_word(bytes);
             }
         }
         are_equal(self.tail(index), other.tail)
@@ -376,55 +379,58 @@ impl<'a> Suffixes<'a> {
     /// `key`.
     #[inline]
     pub(super) fn for_each(
-        &self,
+        self,
         range: Range<usize>,
         key: &mut KeyBuffer,
         depth: usize,
         mut f: impl FnMut(usize, &[u8]),
     ) {
-        let Range { mut start, end } = range;
-        while start < end {
+        let Range { start: mut next, end } = range;
+        while next < end {
             key.truncate(depth);
-            let buffer = key.room(HEAD + TAIL_VISITED);
-            start = self.for_each_short(start..end, buffer, depth, &mut f);
-            if start < end {
-                self.push_long(start, key);
-                f(start, key);
-                start += 1;
+            let buffer = &mut key.room(HEAD + TAIL_VISITED)[..depth + HEAD + TAIL_VISITED];
+            next = self.for_each_short(next..end, (self.tails, 0), buffer, &mut f);
+            let last = self.tails.len().saturating_sub(TAIL_VISITED);
+            if next < end && self.start(next) >= last {
+                // The last tails once more, with as much behind them as a move takes.
+                let mut lasts = [0; 2 * TAIL_VISITED];
+                lasts[..self.tails.len() - last].copy_from_slice(&self.tails[last..]);
+                next = self.for_each_short(next..end, (&lasts, last), buffer, &mut f);
+            }
+            if next < end {
+                self.push_long(next, key);
+                f(next, key);
+                next += 1;
             }
         }
     }
 
     /// As [`for_each`](Self::for_each), up to the first suffix with a tail of more than
-    /// [`TAIL_VISITED`] bytes. Returns its index. The buffer has room for so much behind `depth`.
+    /// [`TAIL_VISITED`] bytes, or with fewer bytes from where it begins. Returns its index. The tails
+    /// are given together with how many are left out before them. The keys are put together where
+    /// `buffer` ends.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "each step of each walk is little more than this")]
     fn for_each_short(
-        &self,
+        self,
         range: Range<usize>,
+        (tails, left_out): (&[u8], usize),
         buffer: &mut [u8],
-        depth: usize,
         f: &mut impl FnMut(usize, &[u8]),
     ) -> usize {
-        let buffer = &mut buffer[..depth + HEAD + TAIL_VISITED];
-        // The last tails once more, with as much behind them as a move takes.
-        let last = self.tails.len().saturating_sub(TAIL_VISITED);
-        let mut lasts = [0; 2 * TAIL_VISITED];
-        lasts[..self.tails.len() - last].copy_from_slice(&self.tails[last..]);
-        let mut start = self.start(range.start);
+        let depth = buffer.len() - HEAD - TAIL_VISITED;
+        let mut start = self.start(range.start) - left_out;
         let suffixes = self.heads[range.clone()].iter().zip(&self.ends[range.clone()]);
         for (index, (&head, &end)) in range.clone().zip(suffixes) {
-            let (kind, stop) = (usize::from(kind(end)), offset(end));
+            let (kind, stop) = (usize::from(kind(end)), offset(end) - left_out);
+            let Some((tail, _)) =
+                tails.get(start..).and_then(<[u8]>::split_first_chunk::<TAIL_VISITED>)
+            else {
+                return index;
+            };
             if kind > HEAD || stop - start > TAIL_VISITED {
                 return index;
             }
-            let from_last = start.wrapping_sub(last);
-            let tails = if start < last {
-                &self.tails[start..]
-            } else {
-                &lasts[from_last.min(TAIL_VISITED)..]
-            };
-            let Some(tail) = tails.first_chunk::<TAIL_VISITED>() else { return index };
             buffer[depth..depth + HEAD].copy_from_slice(&bytes_of(head));
             buffer[depth + HEAD..].copy_from_slice(tail);
             f(index, &buffer[..depth + kind + (stop - start)]);
