@@ -12,6 +12,11 @@ use std::cmp::Ordering;
 use std::mem;
 use thiserror::Error;
 
+/// How many bytes most suffixes and keys have no more than, so that buffers for them are large enough
+/// at once.
+const SUFFIX_USUAL: usize = 16;
+const LAST_USUAL: usize = 64;
+
 /// A trie under construction, whose keys ascend.
 ///
 /// The last key's way through the trie is open: the inner nodes on it, and the page in which it is.
@@ -51,8 +56,12 @@ struct Pending<V> {
 
 impl<V> Builder<V> {
     pub(super) fn new() -> Self {
-        let page = Pending { bytes: Vec::new(), ends: Vec::new(), values: Vec::new(), weight: 0 };
-        Self { open: Vec::new(), page, last: Vec::new(), len: 0 }
+        // One more than a page has makes it over-full. Most suffixes are short.
+        let len = Page::<V>::LEN_MAX + 1;
+        let bytes = Vec::with_capacity(len * SUFFIX_USUAL);
+        let (ends, values) = (Vec::with_capacity(len), Vec::with_capacity(len));
+        let page = Pending { bytes, ends, values, weight: 0 };
+        Self { open: Vec::new(), page, last: Vec::with_capacity(LAST_USUAL), len: 0 }
     }
 
     /// Adds an entry whose key is greater than the last one, or gives the value back if it isn't.
@@ -138,7 +147,7 @@ impl<V> Builder<V> {
         let Some(open) = self.open.last_mut() else { return };
         let byte = head(self.page.suffix(0)) & FIRST_BYTE;
         let (groups, group) = Group::all_but(mem::take(&mut open.children), byte);
-        open.children.extend(groups.into_iter().map(|group| group.into_child(None)));
+        open.children.extend(groups.into_iter().map(Group::into_child));
         open.border_mask = FIRST_BYTE;
         if let Some(group) = group {
             let common = group.common_prefix_len(self.page.suffix(self.page.len() - 1));
@@ -171,7 +180,7 @@ impl<V> Open<V> {
     }
 
     fn write(self, label: &[u8]) -> Node<V> {
-        of_children(label, self.value, self.children, None).into()
+        of_children(label, self.value, self.children).into()
     }
 }
 

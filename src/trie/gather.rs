@@ -26,37 +26,34 @@ pub(super) fn gather<V>(inner: &mut Inner<V>, clone: Option<CloneFn<V>>) {
         let (separators, children) = inner.take_children();
         let (label, value) = (inner.label().to_vec(), inner.take_value());
         let children = separators.into_iter().zip(children).collect();
-        *inner = gathered(&label, value, children, clone);
+        *inner = gathered(&label, value, children);
     }
 }
 
-/// Makes all children a node's own, also those of children that may be [taken apart](Group::without).
+/// Makes a node's own what gathering its children may change, before anything is moved: the children,
+/// and those of a child that may be [taken apart](Group::without), since what comes behind it begins
+/// with its label.
 fn make_children_unique<V>(inner: &mut Inner<V>, clone: Option<CloneFn<V>>) {
-    let children = inner.children_mut();
-    for child in &mut *children {
-        child.make_unique(clone);
-    }
-    for index in 1..children.len() {
-        let [child, next] = &mut children[index - 1..=index] else { return };
-        if let KindMut::Inner(below) = child.kind_mut()
-            && first_of(next).starts_with(below.label())
-        {
-            for child in below.children_mut() {
-                child.make_unique(clone);
+    let mut open = vec![(inner.children_mut(), None)];
+    while let Some((children, mut behind)) = open.pop() {
+        for child in children.iter_mut().rev() {
+            child.make_unique(clone);
+            let first = first_of(child);
+            if let KindMut::Inner(below) = child.kind_mut()
+                && let Some(behind) = behind.as_deref()
+                && let Some(behind) = <[u8]>::strip_prefix(behind, below.label())
+            {
+                open.push((below.children_mut(), Some(behind.to_vec())));
             }
+            behind = Some(first.to_vec());
         }
     }
 }
 
-/// A node of any number of children.
-pub(super) fn of_children<V>(
-    label: &[u8],
-    value: Option<V>,
-    children: Children<V>,
-    clone: Option<CloneFn<V>>,
-) -> Inner<V> {
+/// A node of any number of children, none of which is shared.
+pub(super) fn of_children<V>(label: &[u8], value: Option<V>, children: Children<V>) -> Inner<V> {
     if children.len() > Inner::<V>::UNINDEXED_MAX {
-        return gathered(label, value, children, clone);
+        return gathered(label, value, children);
     }
     with_children(label, value, children.into_iter())
 }
@@ -74,17 +71,12 @@ fn with_children<V>(
 }
 
 /// As [`of_children`], with children that differ in their first bytes.
-fn gathered<V>(
-    label: &[u8],
-    value: Option<V>,
-    children: Children<V>,
-    clone: Option<CloneFn<V>>,
-) -> Inner<V> {
-    let mut groups = Group::all(children, clone);
+fn gathered<V>(label: &[u8], value: Option<V>, children: Children<V>) -> Inner<V> {
+    let mut groups = Group::all(children);
     if groups.len() == 1 && value.is_none() {
-        return groups.remove(0).below(label, clone);
+        return groups.remove(0).below(label);
     }
-    with_children(label, value, groups.into_iter().map(|group| group.into_child(clone)))
+    with_children(label, value, groups.into_iter().map(Group::into_child))
 }
 
 /// One child, or several that begin with the same byte.
@@ -96,11 +88,10 @@ pub(super) struct Group<V> {
 }
 
 impl<V> Group<V> {
-    /// Sorts children by their first bytes. No byte is in two groups.
-    pub(super) fn all(children: Children<V>, clone: Option<CloneFn<V>>) -> Vec<Self> {
+    /// Sorts children, none of which is shared, by their first bytes. No byte is in two groups.
+    pub(super) fn all(children: Children<V>) -> Vec<Self> {
         let mut groups: Vec<Self> = Vec::new();
-        for (_, mut child) in children {
-            child.make_unique(clone);
+        for (_, child) in children {
             match groups.pop() {
                 Some(group) if group.last_byte() == first_byte_of(&child) => {
                     groups.extend(group.with(child));
@@ -111,10 +102,10 @@ impl<V> Group<V> {
         groups
     }
 
-    /// Sorts children, none of which is shared, by their first bytes. What begins with this byte, which
-    /// is the last one if it is there, is apart.
+    /// As [`all`](Self::all). What begins with this byte, which is the last one if it is there, is
+    /// apart.
     pub(super) fn all_but(children: Children<V>, byte: i32) -> (Vec<Self>, Option<Self>) {
-        let mut groups = Self::all(children, None);
+        let mut groups = Self::all(children);
         let Some(last) = groups.pop_if(|group| group.last_byte() == byte) else {
             return (groups, None);
         };
@@ -183,20 +174,19 @@ impl<V> Group<V> {
     }
 
     /// The group as one child, with its separator.
-    pub(super) fn into_child(mut self, clone: Option<CloneFn<V>>) -> (i32, Node<V>) {
-        let node = match self.nodes.len() {
-            1 => self.nodes.remove(0),
-            _ => return (self.byte, self.below(&[], clone).into()),
-        };
-        (self.byte, node)
+    pub(super) fn into_child(mut self) -> (i32, Node<V>) {
+        let byte = self.byte;
+        let node =
+            if self.nodes.len() == 1 { self.nodes.remove(0) } else { self.below(&[]).into() };
+        (byte, node)
     }
 
     /// A node above the group, with the bytes in its label that all keys begin with, behind `above`.
-    fn below(self, above: &[u8], clone: Option<CloneFn<V>>) -> Inner<V> {
+    fn below(self, above: &[u8]) -> Inner<V> {
         let (first, last) = (first_of(&self.nodes[0]), last_of(&self.nodes[self.nodes.len() - 1]));
         let common = common_prefix_len(&first, &last);
         let (value, children) = self.without(common);
-        of_children(&[above, &first[..common]].concat(), value, children, clone)
+        of_children(&[above, &first[..common]].concat(), value, children)
     }
 
     /// How many bytes all keys begin with, those of the group and a later one.
