@@ -31,6 +31,7 @@ pub(super) use suffix::{
 use super::key::KeyBuffer;
 use super::node::{Block, CloneFn, CloneSlot, PAGE_LINES, add_owner, prefetch, remove_owner};
 use insert::TAIL_USUAL;
+use moves::move_tails;
 use search::heads_equal;
 use shape::{BOXED, Header, ROOT, Shape, TAILS_MASK};
 use std::alloc::{alloc, handle_alloc_error};
@@ -416,18 +417,35 @@ impl<V> Page<V> {
         }
         let start = range.start.checked_sub(1).map_or(0, |before| offset(ends[before]));
         let end = range.end.checked_sub(1).map_or(0, |last| offset(ends[last]));
-        tails.copy_within(end..offset(ends[len - 1]), start);
-        for end_of_later in &mut ends[range.end..len] {
-            *end_of_later = shifted(*end_of_later, start.cast_signed() - end.cast_signed());
+        let later = end..offset(ends[len - 1]);
+        if header.tails & BOXED == 0 {
+            move_tails(tails, later, start);
+        } else {
+            // Pointers stay whole only in a copy that isn't one of bytes.
+            tails.copy_within(later, start);
         }
-        heads.copy_within(range.end..len, range.start);
-        ends.copy_within(range.end..len, range.start);
         // SAFETY: the range lies within the values, by the assertion.
-        let from = unsafe { values.add(range.end) };
-        // SAFETY: by the same.
-        let to = unsafe { values.add(range.start) };
-        // SAFETY: moves the later values over those that have been moved away.
-        unsafe { ptr::copy(from.as_ptr(), to.as_ptr(), len - range.end) };
+        let place = unsafe { values.add(range.start) };
+        let gap = range.len();
+        let (heads, ends) = (&mut heads[range.start..len], &mut ends[range.start..len]);
+        for at in 0..len - range.end {
+            heads[at] = heads[at + gap];
+            ends[at] = shifted(ends[at + gap], start.cast_signed() - end.cast_signed());
+            if Self::MOVES_SINGLY {
+                // SAFETY: there is a value so far behind the gap.
+                let from = unsafe { place.add(at + gap) };
+                // SAFETY: this place lies before it.
+                let to = unsafe { place.add(at) };
+                // SAFETY: what was here has been moved away, as the gap isn't empty or nothing moves.
+                unsafe { to.copy_from(from, 1) };
+            }
+        }
+        if !Self::MOVES_SINGLY {
+            // SAFETY: the range ends within the values, by the assertion.
+            let from = unsafe { place.add(gap) };
+            // SAFETY: moves the later values over those that have been moved away.
+            unsafe { place.copy_from(from, len - range.end) };
+        }
     }
 
     /// Another owner of the page.

@@ -12,13 +12,12 @@ use std::ptr::{self, NonNull};
 /// How many bytes the tail of a short name has, for which a trie of one entry makes room.
 pub(super) const TAIL_USUAL: usize = 3;
 
-/// Values that are no wider than this are moved one by one, since a call for a few of them takes
-/// longer.
-const MOVED_SINGLY_MAX: usize = 32;
-
 impl<V> Page<V> {
+    /// Whether values are moved one by one, since a call for a few of them takes longer.
+    pub(super) const MOVES_SINGLY: bool = size_of::<V>() <= 32;
+
     /// How many slots the first page of a trie has.
-    pub(super) const SLOTS_FIRST: usize = if size_of::<V>() <= MOVED_SINGLY_MAX { 4 } else { 1 };
+    pub(super) const SLOTS_FIRST: usize = if Self::MOVES_SINGLY { 4 } else { 1 };
 
     /// Inserts an entry before the one at `index`, or gives the value back if the page is full.
     #[inline]
@@ -136,7 +135,7 @@ impl<V> Page<V> {
         if index < len {
             let later = start..offset(ends[len - 1]);
             if header.tails & BOXED == 0 {
-                move_tails(tails, later, tail);
+                move_tails(tails, later, start + tail);
             } else {
                 // Pointers stay whole only in a copy that isn't one of bytes.
                 tails.copy_within(later, start + tail);
@@ -145,7 +144,7 @@ impl<V> Page<V> {
             for at in (0..len - index).rev() {
                 heads[at + 1] = heads[at];
                 ends[at + 1] = shifted(ends[at], tail.cast_signed());
-                if size_of::<V>() <= MOVED_SINGLY_MAX {
+                if Self::MOVES_SINGLY {
                     // SAFETY: there is a value here.
                     let from = unsafe { place.add(at) };
                     // SAFETY: one behind, there is at least the free slot.
@@ -154,7 +153,7 @@ impl<V> Page<V> {
                     unsafe { to.copy_from_nonoverlapping(from, 1) };
                 }
             }
-            if size_of::<V>() > MOVED_SINGLY_MAX {
+            if !Self::MOVES_SINGLY {
                 // SAFETY: one behind `index`, by the same.
                 let behind = unsafe { place.add(1) };
                 // SAFETY: the values from `index` on are moved into the free slot.

@@ -35,13 +35,13 @@ pub(super) fn are_equal(left: &[u8], right: &[u8]) -> bool {
         }
 }
 
-/// Moves the tails in `range` by so many bytes to the back.
+/// Moves the tails in `range` to where they begin at `to`.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "it ends in a few moves")]
-pub(super) fn move_tails(tails: &mut [u8], range: Range<usize>, by: usize) {
+pub(super) fn move_tails(tails: &mut [u8], range: Range<usize>, to: usize) {
     match Ends::of(&tails[range.clone()]) {
-        Some(ends) => ends.write(&mut tails[range.start + by..range.end + by]),
-        None => tails.copy_within(range.clone(), range.start + by),
+        Some(ends) => ends.write(&mut tails[to..][..range.len()]),
+        None => tails.copy_within(range, to),
     }
 }
 
@@ -114,11 +114,11 @@ mod tests {
             copy_tail(&mut copy[1..=len], &bytes[..len]);
             assert_eq!(copy[1..=len], bytes[..len]);
             assert_eq!((copy[0], copy[len + 1]), (0, 0), "{len} bytes are copied, and no more");
-            for by in 0..=40 {
+            for to in 0..=40 {
                 let (mut moved, mut expected) = (bytes.clone(), bytes.clone());
-                move_tails(&mut moved, 3..3 + len, by);
-                expected.copy_within(3..3 + len, 3 + by);
-                assert_eq!(moved, expected, "{len} bytes, moved by {by}");
+                move_tails(&mut moved, 20..20 + len, to);
+                expected.copy_within(20..20 + len, to);
+                assert_eq!(moved, expected, "{len} bytes, moved from 20 to {to}");
             }
         }
     }
