@@ -3,6 +3,8 @@
 
 use super::super::*;
 use super::changes::{CHANGES, Change, Content, content_of, fill};
+use super::keys::shuffle;
+use super::shapes::short_keys_and_longer_ones_with_zeros;
 use super::values::{Count, Counted, Value};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -89,6 +91,38 @@ fn a_clone_that_panics_leaves_a_whole_trie_and_leaks_nothing() {
 #[test]
 fn a_clone_that_panics_in_a_write_after_a_snapshot_leaves_both_whole() {
     panic_everywhere(Count::panic_in_clone, true);
+}
+
+#[test]
+fn a_clone_that_panics_while_children_are_gathered_loses_nothing() {
+    let (most, more) = if cfg!(miri) { (3, 3) } else { (8, 20) };
+    let mut keys = short_keys_and_longer_ones_with_zeros(most, more);
+    let count = Count::new();
+    for seed in [1, 2] {
+        shuffle(&mut keys, seed);
+        let (mut trie, mut snapshot) = (Trie::new(), Trie::new());
+        for (number, key) in (0u32..).zip(&keys) {
+            if number % 8 == 0 {
+                snapshot = trie.snapshot();
+            }
+            // One insertion may clone thousands.
+            for good in (0..).map(|power| (1 << power) - 1) {
+                let context = format!("after {number} keys of seed {seed}, panic after {good}");
+                count.panic_in_clone(good);
+                let stopped = panics(|| drop(trie.insert(key, Counted::of(number))));
+                assert_eq!(count.disarm(), stopped, "{context}");
+                if !stopped {
+                    break;
+                }
+                trie.check();
+                assert_eq!(trie.len(), number as usize, "{context}");
+            }
+        }
+        trie.check();
+        drop(snapshot);
+    }
+    count.assert_none_was_dropped_twice();
+    assert_eq!(count.live(), 0);
 }
 
 #[test]

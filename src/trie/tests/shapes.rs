@@ -111,9 +111,8 @@ fn all_keys_of_two_bytes_make_a_trie() {
     assert!(whole.keys().eq(sorted));
 }
 
-#[test]
-fn short_keys_and_longer_ones_with_zeros_are_told_apart_below_full_nodes() {
-    let (most, more) = if cfg!(miri) { (3, 5) } else { (12, 40) };
+/// Keys of up to three bytes, and more than a page of longer ones with the head of each of the shortest.
+pub(super) fn short_keys_and_longer_ones_with_zeros(most: u8, more: u8) -> Vec<Vec<u8>> {
     let mut keys = vec![Vec::new()];
     for first in 0..most {
         keys.push(vec![first]);
@@ -121,10 +120,16 @@ fn short_keys_and_longer_ones_with_zeros_are_told_apart_below_full_nodes() {
             keys.push(vec![first, second]);
             keys.extend((0..most).map(|third| vec![first, second, third]));
         }
-        // More than a page of keys with one head, which is that of the shortest one, too.
         keys.extend((0..more).map(|last| vec![first, 0, 0, 0, last]));
         keys.extend((0..more).map(|last| vec![first, 0, 0, 0, 0, 0, last, first]));
     }
+    keys
+}
+
+#[test]
+fn short_keys_and_longer_ones_with_zeros_are_told_apart_below_full_nodes() {
+    let (most, more) = if cfg!(miri) { (3, 5) } else { (12, 40) };
+    let keys = short_keys_and_longer_ones_with_zeros(most, more);
     for &order in if cfg!(miri) { &ORDERS[3..] } else { &ORDERS } {
         let (mut trie, mut model) = (Trie::new(), Model::new());
         for (number, key) in (0u32..).zip(ordered(&keys, order)) {
