@@ -71,12 +71,12 @@ impl<V> Page<V> {
         let new = Shape { slots, tails, ..old }.rounded::<V>();
         assert!(old.slots <= slots && slots <= Self::LEN_MAX && used <= tails, "a page grows");
         let (size, old_layout) = (new.layout::<V>().size(), old.layout::<V>());
-        // Where only tails are many, the block may get smaller: not in place.
+        // One that had much more room for tails than it needs gets smaller.
         if size < old_layout.size() {
             return self.resize(slots, tails);
         }
-        // SAFETY: the block was allocated with this layout; the new size has been one of a layout with
-        // the same alignment, and isn't zero.
+        // SAFETY: the block was allocated with this layout; the new size is that of a layout with the
+        // same alignment, and isn't zero.
         let block = unsafe { realloc(self.block.as_ptr().cast(), old_layout, size) };
         let Some(block) = NonNull::new(block) else { handle_alloc_error(new.layout::<V>()) };
         self.block = block.cast();
