@@ -12,9 +12,10 @@ use std::cmp::Ordering;
 use std::mem;
 use thiserror::Error;
 
-/// How many bytes most suffixes and keys have no more than, so that buffers for them are large enough
-/// at once.
-const SUFFIX_USUAL: usize = 16;
+/// The buffers of a page's suffixes, its values and the last key have room for so many bytes at first,
+/// which most pages of small values never use up.
+const SUFFIXES_USUAL: usize = 512;
+const VALUES_USUAL: usize = 1024;
 const LAST_USUAL: usize = 64;
 
 /// A trie under construction, whose keys ascend.
@@ -56,12 +57,8 @@ struct Pending<V> {
 
 impl<V> Builder<V> {
     pub(super) fn new() -> Self {
-        // One more than a page has makes it over-full. Most suffixes are short.
-        let len = Page::<V>::LEN_MAX + 1;
-        let bytes = Vec::with_capacity(len * SUFFIX_USUAL);
-        let (ends, values) = (Vec::with_capacity(len), Vec::with_capacity(len));
-        let page = Pending { bytes, ends, values, weight: 0 };
-        Self { open: Vec::new(), page, last: Vec::with_capacity(LAST_USUAL), len: 0 }
+        let page = Pending { bytes: Vec::new(), ends: Vec::new(), values: Vec::new(), weight: 0 };
+        Self { open: Vec::new(), page, last: Vec::new(), len: 0 }
     }
 
     /// Adds an entry whose key is greater than the last one, or gives the value back if it isn't.
@@ -72,7 +69,10 @@ impl<V> Builder<V> {
     pub(super) fn push(&mut self, key: &[u8], value: V) -> Result<(), V> {
         assert!(key.len() <= KEY_BYTES_MAX, "a key has at most {KEY_BYTES_MAX} bytes");
         let common = common_prefix_len(&self.last, key);
-        if self.len > 0 {
+        if self.len == 0 {
+            self.last.reserve(LAST_USUAL);
+            self.page.reserve();
+        } else {
             if key[common..] <= self.last[common..] {
                 return Err(value);
             }
@@ -187,6 +187,14 @@ impl<V> Open<V> {
 impl<V> Pending<V> {
     fn len(&self) -> usize {
         self.ends.len()
+    }
+
+    fn reserve(&mut self) {
+        // One more than a page has makes it over-full.
+        let len = Page::<V>::LEN_MAX + 1;
+        self.bytes.reserve(SUFFIXES_USUAL);
+        self.ends.reserve(len);
+        self.values.reserve(len.min(VALUES_USUAL / size_of::<V>().max(1)));
     }
 
     fn push(&mut self, suffix: &[u8], value: V) {

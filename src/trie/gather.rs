@@ -31,21 +31,25 @@ pub(super) fn gather<V>(inner: &mut Inner<V>, clone: Option<CloneFn<V>>) {
 }
 
 /// Makes a node's own what gathering its children may change, before anything is moved: the children,
-/// and those of a child that may be [taken apart](Group::without), since what comes behind it begins
-/// with its label.
+/// and those of each child that may be [taken apart](Group::without). None is but where the next key
+/// begins with its label, which isn't to say that each such one is.
 fn make_children_unique<V>(inner: &mut Inner<V>, clone: Option<CloneFn<V>>) {
+    if clone.is_none() {
+        // Nothing was ever shared.
+        return;
+    }
     let mut open = vec![(inner.children_mut(), None)];
-    while let Some((children, mut behind)) = open.pop() {
+    while let Some((children, mut next)) = open.pop() {
         for child in children.iter_mut().rev() {
             child.make_unique(clone);
-            let first = first_of(child);
+            let first = first_of(child).to_vec();
             if let KindMut::Inner(below) = child.kind_mut()
-                && let Some(behind) = behind.as_deref()
-                && let Some(behind) = <[u8]>::strip_prefix(behind, below.label())
+                && let Some(rest) =
+                    next.as_ref().and_then(|next: &Vec<u8>| next.strip_prefix(below.label()))
             {
-                open.push((below.children_mut(), Some(behind.to_vec())));
+                open.push((below.children_mut(), Some(rest.to_vec())));
             }
-            behind = Some(first.to_vec());
+            next = Some(first);
         }
     }
 }

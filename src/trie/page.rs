@@ -5,7 +5,8 @@
 //! leave of them. Heads and ends are explained at [`suffix`], their places in the block at [`Shape`].
 //!
 //! The heads come first, since a search that misses looks at nothing else. The block grows and
-//! shrinks with its entries; it is moved as a whole when it does.
+//! shrinks with its entries: it is written anew then, but for that of a page that is a whole trie, which
+//! grows in its place if the allocator lets it.
 //!
 //! # Invariants
 //!
@@ -31,7 +32,6 @@ pub(super) use suffix::{
 use super::key::KeyBuffer;
 use super::node::{Block, CloneFn, CloneSlot, PAGE_LINES, add_owner, prefetch, remove_owner};
 use insert::TAIL_USUAL;
-use moves::move_tails;
 use search::heads_equal;
 use shape::{BOXED, Header, ROOT, Shape, TAILS_MASK};
 use std::alloc::{alloc, handle_alloc_error};
@@ -411,6 +411,9 @@ impl<V> Page<V> {
         let values = self.value_slots();
         let SuffixesMut { header, heads, ends, tails } = self.suffixes_mut();
         assert!(range.start <= range.end && range.end <= len, "only entries can be forgotten");
+        if range.is_empty() {
+            return;
+        }
         header.len -= range.len() as u8;
         if range.end == len {
             return;
@@ -418,12 +421,7 @@ impl<V> Page<V> {
         let start = range.start.checked_sub(1).map_or(0, |before| offset(ends[before]));
         let end = range.end.checked_sub(1).map_or(0, |last| offset(ends[last]));
         let later = end..offset(ends[len - 1]);
-        if header.tails & BOXED == 0 {
-            move_tails(tails, later, start);
-        } else {
-            // Pointers stay whole only in a copy that isn't one of bytes.
-            tails.copy_within(later, start);
-        }
+        header.move_tails(tails, later, start);
         // SAFETY: the range lies within the values, by the assertion.
         let place = unsafe { values.add(range.start) };
         let gap = range.len();
@@ -436,8 +434,8 @@ impl<V> Page<V> {
                 let from = unsafe { place.add(at + gap) };
                 // SAFETY: this place lies before it.
                 let to = unsafe { place.add(at) };
-                // SAFETY: what was here has been moved away, as the gap isn't empty or nothing moves.
-                unsafe { to.copy_from(from, 1) };
+                // SAFETY: what was here has been moved away; as the gap isn't empty, this is elsewhere.
+                unsafe { to.copy_from_nonoverlapping(from, 1) };
             }
         }
         if !Self::MOVES_SINGLY {

@@ -23,9 +23,9 @@ fn sse2_mask(heads: &[i32], compare: impl Fn(__m128i) -> __m128i) -> u32 {
         compare(unsafe { _mm_loadu_si128(four.as_ptr().cast()) })
     };
     let mask = |block: usize| {
-        let first = _mm_packs_epi32(compared(block), compared(block + 1));
-        let last = _mm_packs_epi32(compared(block + 2), compared(block + 3));
-        _mm_movemask_epi8(_mm_packs_epi16(first, last)).cast_unsigned()
+        let lower = _mm_packs_epi32(compared(block), compared(block + 1));
+        let upper = _mm_packs_epi32(compared(block + 2), compared(block + 3));
+        _mm_movemask_epi8(_mm_packs_epi16(lower, upper)).cast_unsigned()
     };
     debug_assert!(last < 8, "a page has at most 32 heads");
     if last < 4 { mask(0) } else { mask(0) | mask(4) << 16 }

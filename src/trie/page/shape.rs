@@ -1,6 +1,8 @@
 //! Where the areas of a page lie in its block.
 
+use super::moves::move_tails;
 use std::alloc::Layout;
+use std::ops::Range;
 use std::sync::atomic::AtomicU32;
 
 /// The first 8 bytes of a page's block.
@@ -14,6 +16,20 @@ pub(super) struct Header {
     pub(super) slots: u8,
     /// For how many bytes of tails there is room, and the flags above [`TAILS_MASK`].
     pub(super) tails: u16,
+}
+
+impl Header {
+    /// Moves the page's tails in `range` to where they begin at `to`.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "it ends in a few moves")]
+    pub(super) fn move_tails(&self, tails: &mut [u8], range: Range<usize>, to: usize) {
+        if self.tails & BOXED == 0 {
+            move_tails(tails, range, to);
+        } else {
+            // The address in a boxed tail would lose what it points to in a move by way of numbers.
+            tails.copy_within(range, to);
+        }
+    }
 }
 
 /// The bits of [`Header::tails`] that count bytes. An end in a page has no more.

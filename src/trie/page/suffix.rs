@@ -274,15 +274,15 @@ impl<'a> Suffixes<'a> {
         if alike.is_power_of_two() {
             self.is_equal(first, &Suffix::new(bytes), bytes).then_some(first)
         } else {
-            self.position_alike(first, bytes)
+            self.position_among(first..first + alike.count_ones() as usize, bytes)
         }
     }
 
     /// As [`position`](Self::position), where more than one suffix has the head. Its own copy of all
     /// this, so that what is in registers needn't be in memory for it.
-    #[cold]
-    fn position_alike(self, first: usize, bytes: &[u8]) -> Option<usize> {
-        self.find_alike(first, &Suffix::new(bytes)).ok()
+    #[inline(never)]
+    fn position_among(self, alike: Range<usize>, bytes: &[u8]) -> Option<usize> {
+        self.find_among(alike, &Suffix::new(bytes)).ok()
     }
 
     /// Whether the suffix, whose head is that of `other`, is `other`, which has these bytes.
@@ -308,7 +308,12 @@ impl<'a> Suffixes<'a> {
     /// As [`find`](Self::find), among the suffixes from `first` on that have this head.
     fn find_alike(&self, first: usize, suffix: &Suffix<'_>) -> Result<usize, usize> {
         let alike = self.heads[first..self.len].iter().take_while(|&&head| head == suffix.head);
-        let (mut low, mut high) = (first, first + alike.count());
+        self.find_among(first..first + alike.count(), suffix)
+    }
+
+    /// As [`find`](Self::find), among suffixes that have this head.
+    fn find_among(&self, alike: Range<usize>, suffix: &Suffix<'_>) -> Result<usize, usize> {
+        let Range { start: mut low, end: mut high } = alike;
         while low < high {
             let middle = usize::midpoint(low, high);
             match self.compare(middle, suffix) {

@@ -1,6 +1,7 @@
 //! Panics of the caller's code in the middle of an operation: in the clone of a value, in its drop, in
 //! a closure, in an iterator.
 
+use super::super::page::Page;
 use super::super::*;
 use super::changes::{CHANGES, Change, Content, content_of, fill};
 use super::keys::shuffle;
@@ -95,32 +96,39 @@ fn a_clone_that_panics_in_a_write_after_a_snapshot_leaves_both_whole() {
 
 #[test]
 fn a_clone_that_panics_while_children_are_gathered_loses_nothing() {
-    let (most, more) = if cfg!(miri) { (3, 3) } else { (8, 20) };
+    let (most, more) = if cfg!(miri) { (3, 5) } else { (12, 40) };
     let mut keys = short_keys_and_longer_ones_with_zeros(most, more);
+    shuffle(&mut keys, 1);
     let count = Count::new();
-    for seed in [1, 2] {
-        shuffle(&mut keys, seed);
-        let (mut trie, mut snapshot) = (Trie::new(), Trie::new());
-        for (number, key) in (0u32..).zip(&keys) {
-            if number % 8 == 0 {
-                snapshot = trie.snapshot();
+    let (mut trie, mut model, mut gathered) = (Trie::new(), Content::new(), 0);
+    for (number, key) in (0u32..).zip(keys) {
+        let snapshot = trie.snapshot();
+        // Two pages and some values on the way are what any insertion may clone.
+        let mut good = 2 * Page::<Counted>::LEN_MAX + 8;
+        loop {
+            let context = format!("after {number} keys, panic after {good}");
+            count.panic_in_clone(good);
+            let stopped = panics(|| drop(trie.insert(&key, Counted::of(number))));
+            assert_eq!(count.disarm(), stopped, "{context}");
+            if !stopped {
+                break;
             }
-            // One insertion may clone thousands.
-            for good in (0..).map(|power| (1 << power) - 1) {
-                let context = format!("after {number} keys of seed {seed}, panic after {good}");
-                count.panic_in_clone(good);
-                let stopped = panics(|| drop(trie.insert(key, Counted::of(number))));
-                assert_eq!(count.disarm(), stopped, "{context}");
-                if !stopped {
-                    break;
-                }
-                trie.check();
-                assert_eq!(trie.len(), number as usize, "{context}");
-            }
+            gathered += 1;
+            trie.check();
+            assert_eq!(content_of(&trie), model, "{context}");
+            assert_eq!(trie.len(), model.len(), "{context}");
+            assert_eq!(content_of(&snapshot), model, "{context}");
+            // All is shared again.
+            trie = snapshot.snapshot();
+            good = good * 3 / 2;
         }
-        trie.check();
         drop(snapshot);
+        model.insert(key, number);
     }
+    trie.check();
+    assert_eq!(content_of(&trie), model);
+    assert!(gathered > 0, "nothing was gathered");
+    drop(trie);
     count.assert_none_was_dropped_twice();
     assert_eq!(count.live(), 0);
 }
