@@ -8,9 +8,10 @@
 //! were told what cannot be. An operation of unknown outcome may take effect at any time from its
 //! beginning, or never.
 //!
-//! Three things keep it short, and change no verdict:
+//! Four things keep it short, and change no verdict:
 //! - A version that a read found with a value is that of the write of this value, so that writes
 //!   have one order. A value is written by one operation at most.
+//! - A write whose version is known has taken effect: none of a higher version does before it.
 //! - What changes nothing and can take effect does so at once.
 //! - Writes of unknown outcome that no read found differ only in when they began: of equal ones the
 //!   oldest comes first, and a configuration that used fewer of them stands for those that used more.
@@ -329,7 +330,11 @@ fn follow(
             ends.push(configuration);
             continue;
         }
-        for number in open.difference(&configuration.done) {
+        let to_come = || open.difference(&configuration.done);
+        let next = to_come().filter_map(|number| steps[*number].version).min();
+        for number in
+            to_come().filter(|number| steps[**number].version.is_none_or(|v| Some(v) == next))
+        {
             if let Some(record) = steps[*number].after(&configuration.record) {
                 let mut next = Configuration { record, ..configuration.clone() };
                 next.done.insert(*number);

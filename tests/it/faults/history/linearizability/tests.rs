@@ -197,6 +197,27 @@ fn a_part_is_set_within_what_is_there_and_goes_with_the_next_put() {
 }
 
 #[test]
+fn many_writes_under_way_at_once_are_decided() {
+    // All of them begin before the first ends, and end in another order than that of their versions.
+    let began = |n: u64| n * 7 % 30;
+    let write = |n: u64| {
+        let (value, ended) = (i64::try_from(n).unwrap(), 100 + n * 11 % 30);
+        match n % 3 {
+            0 => (began(n), ended, Action::Put { value, condition: ALWAYS }, Outcome::Unknown),
+            1 => set(began(n), ended, 1000 + value, 5 + n, false),
+            _ => put(began(n), ended, value, 5 + n, false),
+        }
+    };
+    let found = |n: u64| get(50, 150, Some((5 + n, i64::try_from(n).unwrap())));
+    let mut lines = vec![get(0, 40, None), put(0, 140, 999, 4, true)];
+    lines.extend((0..30).map(write));
+    lines.extend((0..30).step_by(3).map(found));
+    can_be(&lines);
+    lines.push(get(200, 201, Some((5 + 27, 27))));
+    cannot_be(&lines);
+}
+
+#[test]
 fn keys_are_told_apart_and_many_unknown_outcomes_are_decided() {
     let mut lines = vec![put(0, 1, 1000, 1, true)];
     for n in 0..60 {
