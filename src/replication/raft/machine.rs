@@ -232,13 +232,14 @@ impl<S: StateMachine> Machine<S> {
     }
 
     /// Checks the snapshot that has arrived, if all of its `len` bytes have and it can be installed;
-    /// `None` if the sender has to begin again. No other arrives until what is returned is dropped.
+    /// `None` if there is no such one, also because it was installed before. Waits until one that
+    /// is being installed is. No other arrives until what is returned is dropped.
     pub(super) async fn finish_arriving(
         &self,
         of: (WireVote, WireSnapshotMeta),
         len: u64,
     ) -> Option<Arrived<S>> {
-        let mut arriving = Arc::clone(&self.0.arriving).try_lock_owned().ok()?;
+        let mut arriving = Arc::clone(&self.0.arriving).lock_owned().await;
         let machine = self.clone();
         let checking = tokio::task::spawn_blocking(move || {
             let shared = &*machine.0;

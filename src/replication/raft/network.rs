@@ -21,14 +21,14 @@ use super::wire::{self, RaftRequest, RaftResponse};
 use super::{AddressBook, Types};
 use crate::replication::message::{self, Bytes, Request, Response};
 use crate::replication::{ClusterId, GroupId, ServerId};
-use crate::transport::Transport;
+use crate::transport::{Transport, TransportError};
 
 /// Bytes of a snapshot that go in one frame.
 const SNAPSHOT_PART_BYTES: u64 = 1 << 20;
 
-/// How long a part may take to arrive. Short, so that a server that comes back is not kept waiting
-/// for the end of a part that was lost.
-const PART_TIME: Duration = Duration::from_secs(1);
+/// How long to wait for what is sent with a snapshot to be answered. Short, so that a server that
+/// comes back is not kept waiting for the end of a message that was lost.
+pub(super) const ANSWER_TIME: Duration = Duration::from_secs(1);
 
 /// How a server reaches the others.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ pub(crate) enum PeerError {
     NoAddress,
     /// It cannot be reached, or did not answer in time.
     #[error(transparent)]
-    Transport(#[from] crate::transport::TransportError),
+    Transport(#[from] TransportError),
     /// Its answer is malformed.
     #[error(transparent)]
     Decode(#[from] crate::replication::DecodeError),
@@ -124,8 +124,7 @@ impl<T: Transport> Connection<T> {
             group: self.group,
             message: Bytes(message::encode(request)),
         };
-        let answer = self.peers.call(self.target, &request, Instant::now() + wait).await;
-        match answer.map_err(Failure::new)? {
+        match self.peers.call(self.target, &request, Instant::now() + wait).await? {
             Response::Raft(Bytes(response)) => message::decode(&response).map_err(Failure::new),
             other => Err(Failure::new(io::Error::other(format!("{other:?}")))),
         }
@@ -133,11 +132,15 @@ impl<T: Transport> Connection<T> {
 }
 
 /// A message that got no useful answer.
-struct Failure(AnyError);
+struct Failure {
+    error: AnyError,
+    /// Whether there was none in time: the message may be under way, carried out, or lost.
+    silent: bool,
+}
 
 impl Failure {
     fn new<E: std::error::Error + 'static>(error: E) -> Self {
-        Self(AnyError::new(&error))
+        Self { error: AnyError::new(&error), silent: false }
     }
 
     fn unexpected(response: &impl fmt::Debug) -> Self {
@@ -145,16 +148,23 @@ impl Failure {
     }
 }
 
+impl From<PeerError> for Failure {
+    fn from(error: PeerError) -> Self {
+        let late = matches!(error, PeerError::Transport(TransportError::DeadlineExceeded { .. }));
+        Self { silent: late, ..Self::new(error) }
+    }
+}
+
 impl From<Failure> for RPCError<Types> {
     // `Unreachable` makes openraft pause before it tries again.
     fn from(failure: Failure) -> Self {
-        RPCError::Unreachable(Unreachable::new(&failure.0))
+        RPCError::Unreachable(Unreachable::new(&failure.error))
     }
 }
 
 impl From<Failure> for StreamingError<Types> {
     fn from(failure: Failure) -> Self {
-        StreamingError::Network(NetworkError::new(&failure.0))
+        StreamingError::Network(NetworkError::new(&failure.error))
     }
 }
 
@@ -277,7 +287,7 @@ impl<T: Transport> Connection<T> {
                 part: Bytes(part),
             };
             offset += SNAPSHOT_PART_BYTES;
-            match self.ask(&request, PART_TIME.min(wait)).await? {
+            match self.ask(&request, ANSWER_TIME.min(wait)).await? {
                 RaftResponse::PartReceived => {}
                 other => return Err(Failure::unexpected(&other)),
             }
@@ -287,9 +297,17 @@ impl<T: Transport> Connection<T> {
             meta: (&snapshot.meta).into(),
             len,
         };
-        match self.ask(&request, wait).await? {
-            RaftResponse::Installed { vote } => Ok(SnapshotResponse::new(vote.into())),
-            other => Err(Failure::unexpected(&other)),
+        // The other goes on installing it when it is asked again, and tells once it is installed.
+        let end = Instant::now() + wait;
+        loop {
+            match self.ask(&request, ANSWER_TIME.min(wait)).await {
+                Ok(RaftResponse::Installed { vote }) => {
+                    return Ok(SnapshotResponse::new(vote.into()));
+                }
+                Ok(other) => return Err(Failure::unexpected(&other)),
+                Err(failure) if failure.silent && Instant::now() < end => {}
+                Err(failure) => return Err(failure),
+            }
         }
     }
 }

@@ -394,6 +394,8 @@ pub(super) async fn answer<S: StateMachine>(
         RaftRequest::InstallSnapshot { vote, meta, len } => {
             // What cannot be decoded would stop the replica for good.
             match machine.finish_arriving((vote, meta.clone()), len).await {
+                // It was installed, if this asks for the second time.
+                None if covers(raft, vote, meta.last).await => RaftResponse::Installed { vote },
                 None => RaftResponse::PartMisplaced,
                 Some(arrived) => {
                     let snapshot = Arc::clone(&arrived.file);
@@ -412,6 +414,22 @@ pub(super) async fn answer<S: StateMachine>(
         }
     };
     Ok(message::encode(&response))
+}
+
+/// Whether the replica follows the leader of `vote`, and has all that was committed up to `last`.
+async fn covers<S: StateMachine>(
+    raft: &Raft<Types, Machine<S>>,
+    vote: WireVote,
+    last: Option<WireLogId>,
+) -> bool {
+    let prev_log_id = last.map(Into::into);
+    let nothing = AppendEntriesRequest {
+        vote: vote.into(),
+        prev_log_id,
+        entries: vec![],
+        leader_commit: None,
+    };
+    matches!(raft.append_entries(nothing).await, Ok(AppendEntriesResponse::Success))
 }
 
 #[cfg(test)]

@@ -13,8 +13,14 @@ use crate::transport::ChannelTransport;
 
 const SERVER: ServerId = ServerId(1);
 
-fn peers() -> Arc<Peers<ChannelTransport>> {
-    Arc::new(Peers::new(SERVER, ChannelTransport::new().named("server")))
+fn peers(server: ServerId) -> Arc<Peers<ChannelTransport>> {
+    Arc::new(Peers::new(server, ChannelTransport::new().named("server")))
+}
+
+/// Starts a replica on another server.
+pub(super) async fn start_on(server: ServerId, storage: &Storage) -> Group<Shard> {
+    let settings = Settings { timing: Timing::default(), snapshot_entries: 1000 };
+    Group::start(GROUP, ClusterId(1), peers(server), settings, storage).await.unwrap()
 }
 
 pub(super) async fn start(
@@ -31,7 +37,7 @@ pub(super) async fn start_as(
 ) -> Result<Group<Shard>, GroupError> {
     let timing = Timing::default();
     let settings = Settings { timing, snapshot_entries };
-    Group::start(id, ClusterId(1), peers(), settings, storage).await
+    Group::start(id, ClusterId(1), peers(SERVER), settings, storage).await
 }
 
 /// Starts the only replica of a group, and waits until it leads.

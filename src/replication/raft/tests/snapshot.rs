@@ -21,7 +21,7 @@ fn some(indices: Range<u64>) -> Vec<EntryOf<Types>> {
 }
 
 /// A machine with the first entries applied, and its snapshot.
-async fn machine_with_snapshot(storage: &Storage, count: u64) -> Machine<Shard> {
+pub(super) async fn machine_with_snapshot(storage: &Storage, count: u64) -> Machine<Shard> {
     let mut machine = Machine::open(GROUP, storage).unwrap();
     apply(&mut machine, some(0..count)).await;
     assert!(machine.write_snapshot().unwrap());
