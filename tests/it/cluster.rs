@@ -17,10 +17,13 @@ use triekv::{Cluster, Condition, Path, Value, value};
 
 /// Short enough for tests, long enough for a busy machine.
 const TIMING: Timing = Timing {
-    heartbeat: Duration::from_millis(60),
-    election_min: Duration::from_millis(300),
-    election_max: Duration::from_millis(600),
+    heartbeat: Duration::from_millis(120),
+    election_min: Duration::from_millis(500),
+    election_max: Duration::from_secs(1),
 };
+
+/// How long a command may take on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Servers that can be crashed, on a network that can be cut.
 struct Servers {
@@ -73,7 +76,7 @@ impl Servers {
     }
 
     async fn broker(&self, copies: usize) -> Broker<ChannelTransport> {
-        self.builder(copies).connect().await.unwrap()
+        self.builder(copies).deadline(DEADLINE).connect().await.unwrap()
     }
 }
 
@@ -179,7 +182,7 @@ async fn a_cluster_over_tcp_carries_out_every_command() {
     }
     let broker = Broker::builder(TcpTransport::default());
     let broker = broker.servers(servers.iter().map(Server::address)).copies(3);
-    let broker = broker.connect().await.unwrap();
+    let broker = broker.deadline(DEADLINE).connect().await.unwrap();
     commands(&broker).await;
 }
 
@@ -405,7 +408,8 @@ async fn a_write_whose_answer_was_lost_is_sent_again_and_applied_once() {
             lost: Arc::default(),
         };
         let lost = Arc::clone(&transport.lost);
-        let broker = Broker::builder(transport).servers(servers.names()).connect().await.unwrap();
+        let broker = Broker::builder(transport).servers(servers.names());
+        let broker = broker.deadline(DEADLINE).connect().await.unwrap();
         let key = format!("counter{seed}");
         let mut version = broker.put(&key, value!({ "n": 0 })).await.unwrap().version;
         let queue = Value::List((0..100).map(Value::from).collect());

@@ -20,9 +20,9 @@ mod slow;
 
 /// Short enough for tests, long enough for a busy machine.
 const TIMING: Timing = Timing {
-    heartbeat: Duration::from_millis(60),
-    election_min: Duration::from_millis(300),
-    election_max: Duration::from_millis(600),
+    heartbeat: Duration::from_millis(120),
+    election_min: Duration::from_millis(500),
+    election_max: Duration::from_secs(1),
 };
 
 type ChannelServer = Server<ChannelTransport>;
@@ -87,7 +87,7 @@ impl Servers {
     }
 
     async fn broker(&self, copies: usize) -> ChannelBroker {
-        self.connect(Duration::from_secs(5), copies).await.unwrap()
+        self.connect(Duration::from_secs(20), copies).await.unwrap()
     }
 }
 
@@ -168,8 +168,11 @@ async fn every_acknowledged_write_is_there_after_all_servers_lost_their_power() 
             clients.spawn(count(broker.clone(), key, Arc::clone(tried), Arc::clone(put)));
         }
         let enough = 50 + i64::try_from(seed).unwrap() * 37;
-        while counters[0].1.load(Ordering::SeqCst) < enough {
+        let most = || counters.iter().map(|(_, put)| put.load(Ordering::SeqCst)).max().unwrap();
+        // On a machine that is busy, some may have waited for too long.
+        while most() < enough && !clients.is_empty() {
             tokio::task::yield_now().await;
+            clients.try_join_next().map(Result::unwrap);
         }
         for number in 0..3 {
             servers.cut(number, seed * 3 + number as u64);
@@ -217,7 +220,7 @@ async fn found_with_crashes(crashing: Vec<usize>, operation: u64) {
         servers.cut(*number, operation);
         servers.restart(*number).await;
     }
-    let broker = servers.connect(Duration::from_secs(5), 3).await.unwrap_or_else(|error| {
+    let broker = servers.connect(Duration::from_secs(20), 3).await.unwrap_or_else(|error| {
         let files: Vec<_> = servers.machines.iter().map(|m| m.disk.list().unwrap()).collect();
         panic!("{crashing:?} crashed at operation {operation}: {error}, {files:?}")
     });
@@ -362,7 +365,7 @@ async fn a_full_server_among_others_costs_no_write_that_another_one_leads() {
             ) => {}
             Err(error) => assert!(error.is_ambiguous(), "{error}"),
         }
-        if put > 200 {
+        if put > 60 {
             break;
         }
         assert!(started.elapsed() < Duration::from_mins(2), "{put} were put");
