@@ -29,7 +29,7 @@ pub(super) use children::{
 };
 
 use super::node::{Block, CloneFn, IntoKind, Node, TAG, add_owner, remove_owner};
-use super::page::{FIRST_BYTE, HEAD_MIN, first_byte, head, last_head, rank_of_head};
+use super::page::{FIRST_BYTE, HEAD, HEAD_MIN, first_byte, head, last_head, rank_of_head};
 use shape::{Header, INDEX, Shape, UNINDEXED_MAX};
 use std::alloc::{alloc_zeroed, handle_alloc_error};
 use std::marker::PhantomData;
@@ -245,7 +245,9 @@ impl<V> Inner<V> {
 
     /// Which children may have keys that begin with `prefix`, behind the label. There is one at least.
     pub(super) fn prefixed(&self, prefix: &[u8]) -> Range<usize> {
-        self.find(head(prefix))..self.find(last_head(prefix)) + 1
+        let first = self.find(head(prefix));
+        let last = if prefix.len() < HEAD { self.find(last_head(prefix)) } else { first };
+        first..last + 1
     }
 
     /// The least head of the child's keys, as far as the node knows.

@@ -109,11 +109,12 @@ impl<'a, V> Shared<'a, V> {
                 Kind::Inner(inner) => inner,
             };
             let rest = &prefix[depth..];
-            if inner.label().starts_with(rest) {
-                return Self::of_node(node, &prefix[..depth], *len);
-            }
-            // The label doesn't begin with the rest, so there are bytes more, if the label matches.
-            let Some(below) = rest.strip_prefix(inner.label()) else { return Self::empty() };
+            let Some(below) = inner.strip_label(rest).filter(|below| !below.is_empty()) else {
+                if inner.label().starts_with(rest) {
+                    return Self::of_node(node, &prefix[..depth], *len);
+                }
+                return Self::empty();
+            };
             depth = prefix.len() - below.len();
             let children = inner.prefixed(below);
             if children.len() > 1 {
@@ -121,6 +122,7 @@ impl<'a, V> Shared<'a, V> {
                 return Self::of_children(children, prefix, depth, *len);
             }
             node = &inner.children()[children.start];
+            node.prefetch();
         }
     }
 
@@ -209,11 +211,12 @@ impl<'a, V> Mutable<'a, V> {
                 Kind::Inner(inner) => inner,
             };
             let rest = &prefix[depth..];
-            if inner.label().starts_with(rest) {
-                return Self::of_node(node, clone, &prefix[..depth], *len);
-            }
-            // The label doesn't begin with the rest, so there are bytes more, if the label matches.
-            let Some(below) = rest.strip_prefix(inner.label()) else { return Self::empty() };
+            let Some(below) = inner.strip_label(rest).filter(|below| !below.is_empty()) else {
+                if inner.label().starts_with(rest) {
+                    return Self::of_node(node, clone, &prefix[..depth], *len);
+                }
+                return Self::empty();
+            };
             depth = prefix.len() - below.len();
             let children = inner.prefixed(below);
             let inner = node.inner_mut();
@@ -222,6 +225,7 @@ impl<'a, V> Mutable<'a, V> {
                 return Self::of_children(children, prefix, depth, *len);
             }
             node = &mut inner.children_mut()[children.start];
+            node.prefetch();
         }
     }
 

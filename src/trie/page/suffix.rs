@@ -338,6 +338,12 @@ impl<'a> Suffixes<'a> {
     /// The suffixes that begin with `prefix`.
     pub(in crate::trie) fn prefixed(&self, prefix: &[u8]) -> Range<usize> {
         let (Ok(start) | Err(start)) = self.find(prefix);
+        if prefix.len() <= HEAD {
+            // None from there on is shorter than the prefix if its head begins like that.
+            let last = last_head(prefix);
+            let smaller = |next| rank_of_head(self.heads, self.len, next);
+            return start..last.checked_add(1).map_or(self.len, smaller);
+        }
         let alike = (start..self.len).take_while(|&index| self.starts_with(index, prefix));
         start..start + alike.count()
     }
@@ -570,4 +576,41 @@ pub(in crate::trie) fn common_prefix_len(left: &[u8], right: &[u8]) -> usize {
 fn equal_chunks<const N: usize>(left: &[u8], right: &[u8]) -> usize {
     let chunks = left.as_chunks::<N>().0.iter().zip(right.as_chunks::<N>().0);
     N * chunks.take_while(|(left, right)| left == right).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Page;
+
+    /// All byte strings of up to `len` of these bytes, in order.
+    fn strings(bytes: &[u8], len: usize) -> Vec<Vec<u8>> {
+        let mut strings = vec![vec![]];
+        for _ in 0..len {
+            let longer = |string: &Vec<u8>| {
+                bytes.iter().map(move |&byte| [&string[..], &[byte]].concat()).collect::<Vec<_>>()
+            };
+            strings.extend(strings.iter().flat_map(longer).collect::<Vec<_>>());
+            strings.sort();
+            strings.dedup();
+        }
+        strings
+    }
+
+    #[test]
+    fn what_begins_with_a_prefix_is_found_by_heads_too() {
+        let (bytes, len) = if cfg!(miri) { (&[0, 255][..], 5) } else { (&[0, 1, 255][..], 6) };
+        let strings = strings(bytes, len);
+        for of_page in strings.chunks(Page::<()>::LEN_MAX).step_by(if cfg!(miri) { 7 } else { 1 }) {
+            let mut page = Page::single(&of_page[0], (), false);
+            for (index, suffix) in of_page.iter().enumerate().skip(1) {
+                assert_eq!(page.try_insert(index, suffix, ()), Ok(()));
+            }
+            for prefix in &strings {
+                let all = 0..of_page.len();
+                let expected: Vec<_> = all.filter(|&at| of_page[at].starts_with(prefix)).collect();
+                let found: Vec<_> = page.suffixes().prefixed(prefix).collect();
+                assert_eq!(found, expected, "what begins with {prefix:?} in {of_page:?}");
+            }
+        }
+    }
 }
