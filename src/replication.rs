@@ -41,7 +41,9 @@ mod broker;
 mod cluster;
 mod message;
 mod meta;
+mod peers;
 mod placement;
+mod promise;
 mod raft;
 mod report;
 mod server;
@@ -50,16 +52,17 @@ mod shard;
 
 pub use crate::parser::{LINE_BYTES_MAX, LineError};
 pub use broker::{
-    Broker, BrokerBuilder, BrokerError, COMMAND_BYTES_MAX, ClusterStatus, ConnectError, CopyStatus,
-    Explanation, GroupStatus, Health, Holds, IdentifyError, LoadError, LoadEvent, LoadMode,
-    LoadReport, MemberError, RecoverError, Recovery, ReplicaState, ReplicaStatus, ServerState,
-    ServerStatus, Stale, StatusError, Unreached,
+    Broker, BrokerBuilder, BrokerError, COMMAND_BYTES_MAX, ClusterStatus, ConnectError, Copied,
+    CopyStatus, Explanation, GroupStatus, Health, Holds, IdentifyError, LoadError, LoadEvent,
+    LoadMode, LoadReport, MemberError, Moved, PastStatus, RecoverError, Recovery, ReplicaState,
+    ReplicaStatus, ServerState, ServerStatus, Stale, StatusError, Unreached,
 };
 pub use cluster::{Cluster, ClusterBuilder, ClusterError};
 pub use message::{DecodeError, Refusal};
+pub use promise::Evidence;
 pub use raft::Timing;
-pub use report::Role;
-pub use server::{Server, ServerBuilder, ServerError};
+pub use report::{Role, SetAside};
+pub use server::{Server, ServerBuilder, ServerError, ServerFailure};
 
 /// A server. Drawn at random when it starts for the first time, and kept with its data; a server
 /// that starts empty is a new one, also where another one was before.
@@ -95,6 +98,10 @@ impl fmt::Display for ShardId {
 /// A client, for the session tables. Drawn at random by each broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct ClientId(pub(crate) u64);
+
+/// A run of a server: the time from one start of its process to the next. Drawn at random.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct RunId(pub(crate) u64);
 
 /// A group of replicas: 0 holds the map, n + 1 holds shard n. A shard that was recovered without its
 /// majority is a group of a new generation, which nothing of the old one can disturb.

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use triekv::replication::{ConnectError, Unreached};
+use triekv::replication::{ConnectError, Copied, Moved, Unreached};
 use triekv::{Broker, TcpTransport, Transport, TransportError};
 
 use crate::failure::{errno, failed};
@@ -69,6 +69,31 @@ pub(crate) fn tell<T: Transport>(broker: &Broker<T>, copies: usize) -> io::Resul
     }
     for address in broker.newcomers() {
         writeln!(out, "{address} is new to the cluster, and joins it")?;
+    }
+    for moved in broker.moved() {
+        let Moved { address, before, noted, .. } = moved;
+        if *noted {
+            writeln!(
+                out,
+                "{address} is the server that was at {before}; the cluster has noted it"
+            )?;
+        } else {
+            writeln!(
+                out,
+                "{address} is the server that was at {before}, and the cluster could not note it: \
+                 !JOIN {} notes it",
+                address
+                    .rsplit_once(':')
+                    .map_or(address.clone(), |(host, port)| { format!("{host} {port}") })
+            )?;
+        }
+    }
+    for Copied { server, address, copy, .. } in broker.copied() {
+        writeln!(
+            out,
+            "[WARNING] {copy} runs as server {server}, and so does {address}, which belongs to the \
+             cluster: one of them runs in a copy of the other's directory. Stop {copy}"
+        )?;
     }
     for address in broker.left() {
         writeln!(

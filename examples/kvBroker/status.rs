@@ -6,8 +6,8 @@ use std::iter;
 use triekv::TransportError;
 use triekv::parser::{Command, ParseError, parse_command};
 use triekv::replication::{
-    ClusterStatus, Explanation, GroupStatus, Health, Holds, ReplicaState, ReplicaStatus, Role,
-    ServerState, ServerStatus, StatusError,
+    ClusterStatus, Explanation, GroupStatus, Health, Holds, PastStatus, ReplicaState,
+    ReplicaStatus, Role, ServerState, ServerStatus, StatusError,
 };
 
 use crate::columns::{columns, rounded};
@@ -53,8 +53,27 @@ pub(crate) fn told(status: &ClusterStatus) -> String {
         vec![server.address.clone(), state(server), leads, format!("id {}", server.id)]
     };
     let groups = iter::once(&status.meta).chain(shards).map(|group| group_row(group, servers));
+    let past = servers.iter().filter_map(past);
     let servers = columns(servers.iter().map(server));
-    [head].into_iter().chain(servers).chain(columns(groups)).collect::<Vec<_>>().join("\n")
+    let rows = [head].into_iter().chain(servers).chain(columns(groups)).chain(past);
+    rows.collect::<Vec<_>>().join("\n")
+}
+
+/// What to say of a server whose directory is, or was, from the past.
+fn past(server: &ServerStatus) -> Option<String> {
+    let address = &server.address;
+    Some(match server.past.as_ref()? {
+        PastStatus::Waits(evidence) => format!(
+            "{address} is FROM THE PAST, and does not count: {evidence}. It begins anew, empty, once \
+             each group has a leader without it; kvServer --accept-past has it go on as it is"
+        ),
+        PastStatus::SetAside(before) => format!(
+            "{address} was FROM THE PAST as server {}: {}. It began anew as a new server; its files \
+             are {}",
+            before.server, before.evidence, before.files
+        ),
+        _ => return None,
+    })
 }
 
 /// The answer to EXPLAIN with this payload.

@@ -11,7 +11,7 @@ use clap::{ArgAction, Parser};
 use tokio::runtime;
 use tracing_subscriber::EnvFilter;
 use triekv::log::LogError;
-use triekv::replication::ServerError;
+use triekv::replication::{ServerError, ServerFailure};
 use triekv::{Server, TcpTransport};
 
 use signals::{Signals, TERMINATED};
@@ -32,6 +32,10 @@ Records are kept on disk, in kvdata/ADDR-PORT below the working directory unless
 directory. A server that is started again in its directory goes on from there; in an empty one it is
 a new server, which takes the place of the one of a cluster that was at its address. After damage it
 does not start: move the directory away and start it anew. --in-memory keeps nothing on disk.
+
+A directory that was put back from an older copy is noticed if another server remembers more: the
+server begins anew then, empty, and the others fill it. Its old files stay, as past-N.*. While the others
+cannot do without it, it waits, and STATUS says so; --accept-past has it go on from what is there.
 
 The log goes to standard error; RUST_LOG, if set, chooses what it tells (info,triekv=debug).
 
@@ -67,6 +71,9 @@ struct Options {
     /// Keep nothing on disk: the records are gone when the server stops
     #[arg(long, conflicts_with = "data_dir")]
     in_memory: bool,
+    /// Go on from the directory also if it is from the past; acknowledged writes may be lost
+    #[arg(long, conflicts_with = "in_memory")]
+    accept_past: bool,
     /// Log each request; twice: also what the consensus under it tells
     #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
@@ -105,33 +112,45 @@ fn start_log(options: &Options) {
         .init();
 }
 
+async fn start(options: &Options, listen_at: &str) -> Result<Server<TcpTransport>, Box<dyn Error>> {
+    let Options { data_dir, in_memory, accept_past, .. } = options;
+    let server = Server::builder(TcpTransport::default(), listen_at);
+    let server = match data_dir {
+        _ if *in_memory => server,
+        Some(data_dir) => server.data_dir(data_dir),
+        None => server.data_root(DATA_ROOT),
+    };
+    let server = if *accept_past { server.accept_past() } else { server };
+    match server.start().await {
+        // These name the address or the file.
+        Err(ServerError::Listen(error)) => Err(error.into()),
+        Err(ServerError::Data(error)) => Err(error.into()),
+        server => Ok(server?),
+    }
+}
+
 /// Runs the server, in one lane, until a signal comes.
 fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
-    let Options { ip_address: address, port, data_dir, in_memory, .. } = options;
-    let listen_at = match address.parse::<Ipv6Addr>() {
+    let Options { ip_address: address, port, .. } = options;
+    let mut listen_at = match address.parse::<Ipv6Addr>() {
         Ok(_) => format!("[{address}]:{port}"),
         Err(_) => format!("{address}:{port}"),
     };
     runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let mut signals = Signals::new()?;
-        let server = Server::builder(TcpTransport::default(), listen_at);
-        let server = match data_dir {
-            _ if *in_memory => server,
-            Some(data_dir) => server.data_dir(data_dir),
-            None => server.data_root(DATA_ROOT),
-        };
-        let server = match server.start().await {
-            // These name the address or the file.
-            Err(ServerError::Listen(error)) => return Err(error.into()),
-            Err(ServerError::Data(error)) => return Err(error.into()),
-            server => server?,
-        };
-        let port = server.address().rsplit(':').next().unwrap_or_default();
-        // Nobody has to read it.
-        let _ = writeln!(io::stdout(), "Binding the Port: ('{address}', {port})");
-        let first = tokio::select! {
-            signal = signals.next() => signal,
-            error = server.failed() => return Err(error.into()),
+        let (server, first) = loop {
+            let server = start(options, &listen_at).await?;
+            let port = server.address().rsplit(':').next().unwrap_or_default();
+            // Nobody has to read it.
+            let _ = writeln!(io::stdout(), "Binding the Port: ('{address}', {port})");
+            let failure = tokio::select! {
+                signal = signals.next() => break (server, signal),
+                failure = server.failed() => failure,
+            };
+            // It comes back as a new server, at the same port.
+            let ServerFailure::FromThePast { .. } = failure else { return Err(failure.into()) };
+            server.address().clone_into(&mut listen_at);
+            server.stop().await;
         };
         let status = tokio::select! {
             () = server.stop() => if first == TERMINATED { 0 } else { first },

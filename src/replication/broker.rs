@@ -9,7 +9,7 @@
 //! [`status`].
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
@@ -39,12 +39,12 @@ mod typed;
 pub use connect::{BrokerBuilder, ConnectError, Unreached};
 use lane::Lane;
 pub use load::{LoadError, LoadEvent, LoadMode, LoadReport};
-pub use members::MemberError;
+pub use members::{Copied, MemberError, Moved};
 pub use recover::{RecoverError, Recovery};
 pub use route::IdentifyError;
 use route::Routes;
 pub use status::{
-    ClusterStatus, CopyStatus, Explanation, GroupStatus, Health, Holds, ReplicaState,
+    ClusterStatus, CopyStatus, Explanation, GroupStatus, Health, Holds, PastStatus, ReplicaState,
     ReplicaStatus, ServerState, ServerStatus, StatusError,
 };
 
@@ -201,6 +201,9 @@ struct Inner<T: Transport> {
     newcomers: Vec<String>,
     left: Vec<String>,
     absent: Vec<String>,
+    /// Set once they were noted.
+    moved: OnceLock<Vec<Moved>>,
+    copied: Vec<Copied>,
 }
 
 impl<T: Transport> Broker<T> {
@@ -250,6 +253,18 @@ impl<T: Transport> Broker<T> {
     /// when the broker connected.
     pub fn absent(&self) -> &[String] {
         &self.inner.absent
+    }
+
+    /// The servers of the cluster that were named at other addresses than it knew, and do not answer at
+    /// those any more.
+    pub fn moved(&self) -> &[Moved] {
+        self.inner.moved.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// The processes that were named and only have the identity of a server, which answers where the
+    /// cluster knows it. They are no part of the cluster.
+    pub fn copied(&self) -> &[Copied] {
+        &self.inner.copied
     }
 
     /// Puts `value` at `key`, in place of what was there.

@@ -12,8 +12,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 use crate::replication::meta::ClusterMap;
+use crate::replication::promise::{Evidence, Standing};
 use crate::replication::report::ServerReport;
-use crate::replication::{ClusterId, GroupId, ServerId, ShardId};
+use crate::replication::{ClusterId, GroupId, RunId, ServerId, ShardId};
 use crate::store::{CommandError, Page, Record, Reply, ScanPage};
 use crate::value::{Path, Value};
 
@@ -177,8 +178,14 @@ pub(crate) enum Request {
     Meta(Bytes),
     /// A message between two replicas of a group. Answered by [`Response::Raft`].
     Raft {
-        /// Whom it is for: a server that was started anew at the same address is another one.
+        /// The server that sends it, which has introduced itself to the other.
+        from: ServerId,
+        /// The run of the sender.
+        run: RunId,
+        /// The server that it is for: one that was started anew at the same address is another one.
         to: ServerId,
+        /// The newest run of that server, if the sender knows it.
+        to_run: Option<RunId>,
         /// The cluster that the replicas belong to.
         cluster: ClusterId,
         /// The group.
@@ -205,6 +212,60 @@ pub(crate) enum Request {
     },
     /// How are you? Answered by [`Response::Status`].
     Status,
+    /// Know who I am before you deal with my replicas. Answered by [`Response::Introduced`].
+    Introduce(Box<Introduction>),
+    /// Look who is at the address of each server: another one was found at one of them. Answered by
+    /// [`Response::Done`] or [`Response::NotLeader`].
+    Look,
+    /// Servers of your cluster were found at these addresses. Answered by [`Response::Done`].
+    Addresses {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The addresses.
+        addresses: Addresses,
+    },
+}
+
+/// A server that introduces itself to another one: see [`super::peers`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Introduction {
+    /// The server that it is for.
+    pub(crate) to: ServerId,
+    /// The server that introduces itself.
+    pub(crate) server: ServerId,
+    /// Its cluster.
+    pub(crate) cluster: ClusterId,
+    /// The epoch of the newest map that it knows.
+    pub(crate) epoch: u64,
+    /// Its runs on its directory, the present one last.
+    #[serde(deserialize_with = "bounded")]
+    pub(crate) runs: Vec<RunId>,
+    /// Its replicas, as they were at the start of this run.
+    #[serde(deserialize_with = "bounded")]
+    pub(crate) standings: Vec<Standing>,
+    /// Whether its earlier promises and runs do not count, since its operator says so.
+    pub(crate) accept_past: bool,
+}
+
+/// The answer to an [`Introduction`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Reception {
+    /// It is who it says.
+    Welcome,
+    /// It has been in a newer state.
+    Past {
+        /// The proof.
+        evidence: Evidence,
+        /// The newest map that the server knows, by which the other one finds its way.
+        map: Option<Box<ClusterMap>>,
+    },
+    /// It has left the cluster, by this newer map.
+    Left(Box<ClusterMap>),
+    /// Another process runs with its identity.
+    Twin {
+        /// The address at which that one answers.
+        address: String,
+    },
 }
 
 /// What a read must have seen.
@@ -256,6 +317,8 @@ pub(crate) struct Identity {
     pub(crate) plan: Option<ClusterMap>,
     /// The map in its replica of group 0, if it has one and the cluster is founded.
     pub(crate) map: Option<ClusterMap>,
+    /// Its present run: two processes with one id are in different runs.
+    pub(crate) run: RunId,
 }
 
 impl Identity {
@@ -313,6 +376,8 @@ pub(crate) enum Response {
     UnderWay,
     /// How the server and its replicas are.
     Status(Box<ServerReport>),
+    /// To [`Request::Introduce`].
+    Introduced(Reception),
 }
 
 /// Why a request cannot be carried out.
@@ -346,6 +411,12 @@ pub enum Refusal {
     /// The sender has an older map of the cluster than the server.
     #[error("the server knows a newer state of the cluster")]
     OutdatedMap,
+    /// The sender is not in the run in which the server knows it, or has to introduce itself first.
+    #[error("the server does not know the sender in this run")]
+    Stranger,
+    /// The server's directory is from the past: it waits until the others can do without it.
+    #[error("the server's directory is from the past")]
+    FromThePast,
 }
 
 /// What became of a batch of writes.

@@ -42,7 +42,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::log::{LogError, SnapshotReader, SnapshotWriter};
-use crate::replication::message::{Addresses, Position};
+use crate::replication::message::Position;
+use crate::replication::peers::Peers;
 use crate::replication::{ClusterId, DecodeError, GroupId, ServerId};
 use crate::transport::Transport;
 
@@ -65,7 +66,6 @@ use group_log::GroupLog;
 use machine::Machine;
 pub(crate) use members::Arranged;
 use network::Network;
-pub(crate) use network::Peers;
 pub(crate) use storage::Storage;
 
 /// A deterministic state machine at the end of a group's log. A snapshot is made of a clone, which
@@ -448,6 +448,13 @@ impl<S: StateMachine> Group<S> {
         tracing::info!(%group, "stopped");
     }
 
+    /// Has this replica, if it leads, send a server what it lacks, although that one acknowledged more
+    /// before.
+    pub(crate) async fn allow_reversion_of(&self, server: ServerId) {
+        // A group that has stopped sends nothing.
+        let _ = self.raft.trigger().allow_next_revert(&server.0, true).await;
+    }
+
     /// Hands leadership to another voter, if this replica leads: to the one heard from last.
     /// Returns once another leads, or at the deadline.
     pub(crate) async fn hand_over(&self, deadline: Instant) {
@@ -539,20 +546,4 @@ fn not_leader(forward: &ForwardToLeader<Types>) -> GroupError {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// The addresses of a map, shared by the groups of a server and replaced as a whole.
-#[derive(Debug, Default)]
-pub(crate) struct AddressBook(std::sync::RwLock<Addresses>);
-
-impl AddressBook {
-    /// The address of a server.
-    pub(crate) fn get(&self, server: ServerId) -> Option<String> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&server).cloned()
-    }
-
-    /// Takes over the addresses of a newer map.
-    pub(crate) fn update(&self, addresses: &Addresses) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).extend(addresses.clone());
-    }
 }

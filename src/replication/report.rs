@@ -4,9 +4,12 @@
 //! A report is what one server sees at one moment. Servers see different things while they are cut
 //! off from each other; [`Broker::status`](super::Broker::status) makes one picture of them.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::replication::message::{self, Position};
+use crate::replication::promise::Evidence;
 use crate::replication::{ClusterId, GroupId, ServerId};
 
 /// A server, and the groups that it holds.
@@ -25,6 +28,32 @@ pub(crate) struct ServerReport {
     /// The groups, by number.
     #[serde(deserialize_with = "message::bounded")]
     pub(crate) groups: Vec<GroupReport>,
+    /// Directories from the past.
+    pub(crate) past: Past,
+}
+
+/// The directories from the past that a server knows of: see
+/// [`peers`](super::peers).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Past {
+    /// Its own, so that it takes part in nothing.
+    pub(crate) own: Option<Evidence>,
+    /// Its own of before, in whose place it began anew.
+    pub(crate) set_aside: Option<SetAside>,
+    /// Those of others.
+    pub(crate) others: BTreeMap<ServerId, Evidence>,
+}
+
+/// A server whose directory was from the past, so that a new one took its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SetAside {
+    /// The server's id.
+    pub server: ServerId,
+    /// The proof.
+    pub evidence: Evidence,
+    /// The names of its files: a directory and the beginning of the names there.
+    pub files: String,
 }
 
 /// A group, as one of its replicas sees it.

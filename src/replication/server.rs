@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
@@ -24,11 +24,14 @@ use tokio::time::Instant;
 use crate::log::{Directory, Disk, LogError, LogOptions};
 use crate::replication::message::Refusal;
 use crate::replication::meta::{ClusterMap, Meta};
+use crate::replication::peers::{Acquaintances, Myself, Peers};
+use crate::replication::promise::Evidence;
 use crate::replication::raft::{
-    Group, GroupError, Peers, SNAPSHOT_ENTRIES, Settings, StateMachine, Storage, Timing,
+    Group, GroupError, SNAPSHOT_ENTRIES, Settings, StateMachine, Storage, Timing,
 };
+use crate::replication::report::SetAside;
 use crate::replication::shard::Shard;
-use crate::replication::{ClusterId, GroupId, ServerId, ShardId};
+use crate::replication::{ClusterId, GroupId, RunId, ServerId, ShardId};
 use crate::transport::{Listener, Transport, TransportError};
 
 mod dispatch;
@@ -36,9 +39,11 @@ mod governor;
 #[cfg(test)]
 mod hostile;
 mod hosting;
+mod introductions;
 mod metadata;
 mod status;
 
+use introductions::Objection;
 use metadata::Metadata;
 
 /// How long a clean stop waits for other servers to take over what this one leads.
@@ -68,6 +73,48 @@ pub enum ServerError {
     /// empty server with another id.
     #[error("the server's data cannot be used")]
     Data(#[source] LogError),
+    /// Another process runs with the same identity: this directory is a copy of its directory. Two
+    /// processes would vote twice in one name. Start the server in an empty directory, as a new one;
+    /// or stop the other process first, to have the server go on from here.
+    #[error("server {server} runs already, at {address}: {directory} is a copy of its directory")]
+    Twin {
+        /// The identity.
+        server: ServerId,
+        /// The address at which the other process answers.
+        address: String,
+        /// This directory.
+        directory: String,
+    },
+}
+
+/// Why a running server stopped by itself: see [`Server::failed`].
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum ServerFailure {
+    /// It cannot keep what it is told any more. What it acknowledged before is on its disk, from
+    /// which it can be started again once that works.
+    #[error("the server cannot keep its data")]
+    Data(#[source] LogError),
+    /// Its directory is from the past: it acknowledged or voted more than the directory has, as
+    /// another server remembers. The directory is a copy that was put back, or the disk lost what it
+    /// had synced. Start the server again: its files are set aside then, and it comes back as a new
+    /// server, which the others fill.
+    #[error("the directory of server {server} is from the past: {evidence}")]
+    FromThePast {
+        /// The server.
+        server: ServerId,
+        /// The proof.
+        evidence: Evidence,
+    },
+    /// Another process runs with its identity: one of the two was started in a copy of the other's
+    /// directory. Stop one of them.
+    #[error("server {server} runs twice: another process with its identity answers at {address}")]
+    Twin {
+        /// The identity.
+        server: ServerId,
+        /// The address of the other process.
+        address: String,
+    },
 }
 
 /// How to start a [`Server`]: see [`Server::builder`].
@@ -78,6 +125,7 @@ pub struct ServerBuilder<T> {
     place: Place,
     timing: Timing,
     snapshot_entries: u64,
+    accept_past: bool,
 }
 
 /// Where a server keeps its data.
@@ -152,6 +200,15 @@ impl<T: Transport> ServerBuilder<T> {
         self
     }
 
+    /// Has the server go on from what its directory holds, also if that is
+    /// [from the past](ServerFailure::FromThePast): the last resort where too few other servers are
+    /// left to fill it anew. **Acknowledged writes may be lost** that only this server had.
+    #[must_use]
+    pub fn accept_past(mut self) -> Self {
+        self.accept_past = true;
+        self
+    }
+
     /// As [`ServerBuilder::data_dir`], on a disk of another make.
     #[must_use]
     pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
@@ -171,95 +228,142 @@ impl<T: Transport> ServerBuilder<T> {
             return Err(ServerError::Timing(self.timing));
         }
         // The address comes first: whoever cannot have it leaves no directory behind.
-        let (ready, started) = watch::channel(None);
-        let handler = Arc::new(dispatch::Dispatch(started));
+        let (stage, stages) = watch::channel(Stage::Reading);
+        let handler = Arc::new(dispatch::Dispatch(stages));
         let listener = self.transport.listen(&self.address, handler).await;
         let listener = listener.map_err(ServerError::Listen)?;
-        match self.go_on(listener.address()).await {
+        match self.go_on(listener.address(), &stage).await {
             Ok(mut server) => {
                 server.listener = Some(listener);
-                let _ = ready.send(Some(Arc::clone(&server.shared)));
+                stage.send_replace(Stage::Started(Arc::clone(&server.shared)));
                 Ok(server)
             }
             Err(error) => {
-                drop(ready);
+                drop(stage);
                 listener.close().await;
-                Err(ServerError::Data(error))
+                Err(error)
             }
         }
     }
 
     /// The server with what it had, if anything, and no listener.
-    async fn go_on(self, address: &str) -> Result<Server<T>, LogError> {
-        let Self { transport, address: asked, place, timing, snapshot_entries } = self;
+    async fn go_on(
+        self,
+        address: &str,
+        stage: &watch::Sender<Stage<T>>,
+    ) -> Result<Server<T>, ServerError> {
+        let Self { transport, address: asked, place, timing, snapshot_entries, accept_past } = self;
         // The host as it was given, which may be a name; the port as it was chosen.
         let named = match (asked.rsplit_once(':'), address.rsplit_once(':')) {
             (Some((host, _)), Some((_, port))) => format!("{host}:{port}"),
             _ => asked,
         };
-        let Data { server, map, storage, metadata, location } =
-            blocking(move || Data::open(place.open(&named)?)).await?;
-        let groups = storage.groups();
-        tracing::info!(%server, address, data = location, groups = groups.len(), "listening");
-        let shared = Arc::new(Shared {
-            peers: Arc::new(Peers::new(server, transport)),
-            settings: Settings { timing, snapshot_entries },
-            started: Instant::now(),
-            storage,
-            metadata,
-            failure: watch::Sender::new(None),
-            stopped: AtomicBool::new(false),
-            map: Mutex::default(),
-            meta: RwLock::default(),
-            shards: RwLock::default(),
-            hosting: tokio::sync::Mutex::default(),
-            meta_changed: Notify::new(),
-            governor: Mutex::default(),
-        });
+        let settings = Settings { timing, snapshot_entries };
+        let opened = blocking(move || Data::open(place.open(&named)?)).await;
+        let mut data = opened.map_err(ServerError::Data)?;
+        data.me.accept_past = accept_past;
+        let transport = Arc::new(transport);
+        let mut shared = Shared::new(data, settings, Arc::clone(&transport));
+        stage.send_replace(Stage::Meeting(Arc::clone(&shared)));
+        match shared.objection(address).await {
+            None => {}
+            Some(Objection::Twin(at)) => {
+                let (server, directory) = (shared.id(), shared.location.clone());
+                blocking(move || shared.storage.close()).await;
+                return Err(ServerError::Twin { server, address: at, directory });
+            }
+            Some(Objection::Past(evidence)) if shared.can_be_replaced().await => {
+                let data = shared.set_aside(evidence).await.map_err(ServerError::Data)?;
+                shared = Shared::new(data, settings, transport);
+                stage.send_replace(Stage::Meeting(Arc::clone(&shared)));
+            }
+            Some(Objection::Past(evidence)) => {
+                tracing::error!(
+                    server = %shared.id(), data = shared.location,
+                    "the directory is from the past, and the others cannot do without this server: \
+                     it takes part in nothing until they can: {evidence}"
+                );
+                let _ = shared.past.set(evidence);
+            }
+        }
+        let groups = shared.storage.groups();
+        tracing::info!(
+            server = %shared.id(), address, data = shared.location, groups = groups.len(),
+            "listening"
+        );
         // From here on, dropping the server stops what has been started.
-        let watcher = tokio::spawn(Arc::clone(&shared).watch_storage());
-        let server = Server { shared, address: address.to_owned(), listener: None, watcher };
-        if let Some(map) = map {
-            server.shared.peers.addresses().update(&map.servers);
-            let cluster = map.cluster;
-            *server.shared.map() = Some(map);
+        let watchers = vec![
+            tokio::spawn(Arc::clone(&shared).watch_storage()),
+            tokio::spawn(Arc::clone(&shared).watch_addresses()),
+            match shared.past.get() {
+                Some(evidence) => tokio::spawn(Arc::clone(&shared).wait_in_the_past(*evidence)),
+                None => tokio::spawn(Arc::clone(&shared).watch_verdicts()),
+            },
+        ];
+        let server = Server { shared, address: address.to_owned(), listener: None, watchers };
+        let cluster = server.shared.map().as_ref().map(|map| map.cluster);
+        if let Some(cluster) = cluster.filter(|_| server.shared.past.get().is_none()) {
             // The leader of group 0 may be this server before its other groups are read, and would
             // have it hold them.
             let _hosting = server.shared.hosting.lock().await;
-            try_join_all(groups.iter().map(|group| server.shared.start_again(cluster, *group)))
-                .await?;
+            let started = groups.iter().map(|group| server.shared.start_again(cluster, *group));
+            try_join_all(started).await.map_err(ServerError::Data)?;
         }
         Ok(server)
     }
 }
 
+/// How far a server has started.
+enum Stage<T> {
+    /// It reads its data.
+    Reading,
+    /// It knows who it is, and introduces itself to the others.
+    Meeting(Arc<Shared<T>>),
+    /// It answers everything.
+    Started(Arc<Shared<T>>),
+}
+
 /// What a server has when it starts.
 struct Data {
-    server: ServerId,
+    me: Myself,
+    acquaintances: Acquaintances,
     map: Option<ClusterMap>,
     storage: Storage,
-    metadata: Option<Metadata>,
     /// Where it is, for messages.
     location: String,
+    /// What was set aside before, if anything was.
+    set_aside: Option<SetAside>,
 }
 
 impl Data {
-    /// Reads what is on the disk, if there is one. Blocks.
+    /// Reads what is on the disk, if there is one, and begins a run on it. Blocks.
     fn open(disk: Option<Arc<dyn Disk>>) -> Result<Self, LogError> {
-        let new = ServerId(rand::random());
+        let (new, run) = (ServerId(rand::random()), RunId(rand::random()));
+        let myself =
+            |server, runs, standings| Myself { server, runs, standings, accept_past: false };
         let Some(disk) = disk else {
-            let (storage, location) = (Storage::in_memory(), "memory".to_owned());
-            return Ok(Self { server: new, map: None, storage, metadata: None, location });
+            return Ok(Self {
+                me: myself(new, vec![run], Vec::new()),
+                acquaintances: Acquaintances::default(),
+                map: None,
+                storage: Storage::in_memory(),
+                location: "memory".to_owned(),
+                set_aside: None,
+            });
         };
         let location = disk.location();
         let metadata = Metadata::new(Arc::clone(&disk));
+        metadata.finish_setting_aside()?;
         let server = metadata.identity(new)?;
         let map = metadata.map(server)?;
+        let acquaintances = Acquaintances::known(metadata.peers()?);
+        let runs = metadata.begin_run(run)?;
         let storage = Storage::open(disk, LogOptions::default())?;
         if map.is_none() && !storage.groups().is_empty() {
             return Err(metadata.missing_map());
         }
-        Ok(Self { server, map, storage, metadata: Some(metadata), location })
+        let me = myself(server, runs, storage.standings());
+        Ok(Self { me, acquaintances, map, storage, location, set_aside: None })
     }
 }
 
@@ -280,8 +384,8 @@ pub struct Server<T: Transport> {
     address: String,
     /// None before it listens, and taken by [`Server::stop`].
     listener: Option<Listener>,
-    /// Waits for a failure of the storage.
-    watcher: JoinHandle<()>,
+    /// Wait for what ends the run.
+    watchers: Vec<JoinHandle<()>>,
 }
 
 impl<T: Transport> fmt::Debug for Server<T> {
@@ -306,6 +410,7 @@ impl<T: Transport> Server<T> {
             place: Place::Memory,
             timing: Timing::default(),
             snapshot_entries: SNAPSHOT_ENTRIES,
+            accept_past: false,
         }
     }
 
@@ -319,12 +424,12 @@ impl<T: Transport> Server<T> {
         &self.address
     }
 
-    /// Resolves once the server cannot keep what it is told any more, with the reason; never, as long
-    /// as its disk works. It has stopped by itself then, and acknowledges nothing: drop it. What it
-    /// acknowledged before is on the disk, from which it can be started again once that works.
+    /// Resolves once the server has stopped by itself, with the reason; never, as long as nothing is
+    /// wrong. It acknowledges nothing from then on: drop it, and start it again where
+    /// [`ServerFailure`] says so.
     ///
     /// A [full](LogError::Full) disk is no failure: the server refuses writes until there is room.
-    pub async fn failed(&self) -> LogError {
+    pub async fn failed(&self) -> ServerFailure {
         let mut failure = self.shared.failure.subscribe();
         let failed = failure.wait_for(Option::is_some).await.ok().and_then(|error| error.clone());
         match failed {
@@ -335,7 +440,7 @@ impl<T: Transport> Server<T> {
     }
 
     /// Hands what it leads to other servers, waiting half a second at most, then stops. All that it
-    /// was told is on its disk by then; its directory is free for another opener a moment later.
+    /// was told is on its disk by then, and its directory is free for another opener.
     pub async fn stop(mut self) {
         let deadline = Instant::now() + HAND_OVER_TIME;
         let (meta, shards) = self.shared.groups();
@@ -356,7 +461,7 @@ impl<T: Transport> Drop for Server<T> {
     fn drop(&mut self) {
         // The groups' tasks would go on voting for as long as somebody answers them. What is being
         // started sees the mark and stops itself.
-        self.watcher.abort();
+        self.watchers.iter().for_each(JoinHandle::abort);
         let shared = Arc::clone(&self.shared);
         shared.stopped.store(true, Ordering::SeqCst);
         shared.stop_governor();
@@ -375,10 +480,16 @@ struct Shared<T> {
     settings: Settings,
     started: Instant,
     storage: Storage,
-    /// None where the data are in memory.
-    metadata: Option<Metadata>,
-    /// Why the server cannot keep what it is told any more.
-    failure: watch::Sender<Option<LogError>>,
+    /// Where the data are, for messages.
+    location: String,
+    /// Set at the start of a server that takes part in nothing: its directory is from the past.
+    past: OnceLock<Evidence>,
+    /// What this server was before, if its directory was from the past.
+    set_aside: Option<SetAside>,
+    /// Held while another server is received.
+    receiving: tokio::sync::Mutex<()>,
+    /// Why the server stopped by itself.
+    failure: watch::Sender<Option<ServerFailure>>,
     /// Set once, when the server is stopped or dropped: nothing is started from then on.
     stopped: AtomicBool,
     /// The newest plan or map that this server was told; a blank server has none.
@@ -390,12 +501,53 @@ struct Shared<T> {
     hosting: tokio::sync::Mutex<()>,
     /// Group 0 may have something to carry out.
     meta_changed: Notify,
+    /// Another server was found at the address of one of the map.
+    look_wanted: Notify,
     governor: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl<T: Transport> Shared<T> {
+    fn new(data: Data, settings: Settings, transport: Arc<T>) -> Arc<Self> {
+        let Data { me, acquaintances, map, storage, location, set_aside } = data;
+        let peers = Arc::new(Peers::new(me, acquaintances, transport));
+        if let Some(map) = &map {
+            peers.addresses().update(map);
+        }
+        Arc::new(Self {
+            peers,
+            settings,
+            started: Instant::now(),
+            storage,
+            location,
+            past: OnceLock::new(),
+            set_aside,
+            receiving: tokio::sync::Mutex::default(),
+            failure: watch::Sender::new(None),
+            stopped: AtomicBool::new(false),
+            map: Mutex::new(map),
+            meta: RwLock::default(),
+            shards: RwLock::default(),
+            hosting: tokio::sync::Mutex::default(),
+            meta_changed: Notify::new(),
+            look_wanted: Notify::new(),
+            governor: Mutex::default(),
+        })
+    }
+
     fn id(&self) -> ServerId {
         self.peers.server()
+    }
+
+    /// What is kept besides the log: nothing where the data are in memory. The log holds the disk, so
+    /// that closing it lets go of all.
+    fn metadata(&self) -> Result<Option<Metadata>, Refusal> {
+        if !self.storage.is_durable() {
+            return Ok(None);
+        }
+        match self.storage.disk() {
+            Ok(disk) => Ok(Some(Metadata::new(disk))),
+            Err(_) => Err(Refusal::Stopping),
+        }
     }
 
     fn map(&self) -> MutexGuard<'_, Option<ClusterMap>> {
@@ -497,12 +649,12 @@ impl<T: Transport> Shared<T> {
             tracing::warn!(%error, "refused what there is no room for");
             return Refusal::DiskFull;
         }
-        self.fail(error);
+        self.fail(ServerFailure::Data(error));
         Refusal::Stopping
     }
 
     /// Notes the first failure; whoever waits for it stops the server.
-    fn fail(&self, error: LogError) {
+    fn fail(&self, error: ServerFailure) {
         self.failure.send_if_modified(|failure| {
             let first = failure.is_none();
             if first {
@@ -512,15 +664,17 @@ impl<T: Transport> Shared<T> {
         });
     }
 
-    /// Waits for a failure of the storage, then stops everything: a server that cannot keep what it
-    /// is told must not lead, vote or acknowledge.
+    /// Waits for a failure, then stops everything: a server that cannot keep what it is told must not
+    /// lead, vote or acknowledge, and neither must one whose directory is from the past.
     async fn watch_storage(self: Arc<Self>) {
         let mut failure = self.failure.subscribe();
         tokio::select! {
-            error = self.storage.failed() => self.fail(error),
+            error = self.storage.failed() => self.fail(ServerFailure::Data(error)),
             _ = failure.wait_for(Option::is_some) => {}
         }
-        tracing::error!(server = %self.id(), "the storage failed");
+        if let Some(failure) = &*failure.borrow() {
+            tracing::error!(server = %self.id(), "stops by itself: {failure}");
+        }
         // Not here: this task may be ended, and a group must not be stopped by half.
         tokio::spawn(async move { self.stop_groups().await });
     }

@@ -135,6 +135,22 @@ impl Server {
         run("cp", &["-a", &data, &kept_text])
     }
 
+    /// Copies its directory. The server must be down.
+    pub(crate) fn copy(&self) -> Result<(), String> {
+        let (data, copy) = (self.data.to_string_lossy(), self.copied());
+        run("sh", &["-c", &format!("rm -rf '{copy}' && cp -a '{data}' '{copy}'")])
+    }
+
+    /// Puts the copy in the place of its directory. The server must be down.
+    pub(crate) fn put_back(&self) -> Result<(), String> {
+        let (data, copy) = (self.data.to_string_lossy(), self.copied());
+        run("sh", &["-c", &format!("rm -f '{data}'/* && cp -a '{copy}'/. '{data}'")])
+    }
+
+    fn copied(&self) -> String {
+        self.log.with_extension("copy").to_string_lossy().into_owned()
+    }
+
     /// Kills it as `kill -9` does, if it runs.
     pub(crate) fn kill(&mut self) -> Option<ExitStatus> {
         let mut child = self.child.take()?;

@@ -13,7 +13,7 @@ use rand::rngs::ChaCha8Rng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
 use tokio::time::sleep;
-use triekv::replication::{MemberError, ServerState};
+use triekv::replication::{GroupStatus, Health, MemberError, PastStatus, ServerState};
 
 use super::cluster::Servers;
 use super::ground::Cuts;
@@ -58,6 +58,8 @@ pub(crate) enum Fault {
     Join,
     /// A server leaves, where one has joined, and ends.
     Leave,
+    /// A server's directory is copied, and put back later: the server begins anew.
+    Past,
 }
 
 impl Fault {
@@ -84,6 +86,7 @@ impl Fault {
             Self::Pause => 500..3_000,
             Self::PauseLeader => 500..5_000,
             Self::Restart | Self::KillAll => 0..1_000,
+            Self::Past => 500..2_000,
             Self::Halves | Self::OneWay => 1_000..4_000,
             Self::LeaderAlone => 2_500..5_000,
             Self::FullDisk => 100..1_500,
@@ -261,7 +264,13 @@ impl Trouble {
         let is_moving = active.iter().any(|active| active.fault.moves());
         let members = (0..count).filter(running).count();
         let is_down = active.iter().any(|active| active.victims.iter().any(|v| !running(v)));
+        // With a second server away, the others might have lost what two disks had.
+        if active.iter().any(|active| active.fault == Fault::Past) {
+            return None;
+        }
         match fault {
+            Fault::Past if !active.is_empty() => None,
+            Fault::Past => free.choose(&mut self.draws).map(|victim| vec![*victim]),
             Fault::Join | Fault::Leave if is_moving || is_down => None,
             Fault::Join => (members == self.base).then(|| vec![count]),
             Fault::Leave if members == self.base => None,
@@ -329,6 +338,11 @@ impl Trouble {
                 self.servers.all[first].stop().await?;
                 active.has_bitten = true;
             }
+            Fault::Past => {
+                self.servers.all[first].stop().await?;
+                self.servers.all[first].copy()?;
+                self.servers.restart(first)?;
+            }
             Fault::Halves | Fault::LeaderAlone | Fault::OneWay => {
                 Cuts::cut(&self.pairs(fault, &active.victims))?;
             }
@@ -386,6 +400,33 @@ impl Trouble {
             }
             sleep(Duration::from_millis(100)).await;
         }
+    }
+
+    /// Waits until a server that was from the past is a new one, and every replica of each group has what
+    /// was committed when that was first seen; says whether that came.
+    async fn await_filled(&self, number: usize) -> bool {
+        let address = self.servers.all[number].endpoint();
+        let until = Instant::now() + RECOVERY_MAX;
+        let mut committed: Option<Vec<Option<u64>>> = None;
+        while Instant::now() < until {
+            let status = self.broker.status().await;
+            let is_new = status.servers.iter().any(|server| {
+                server.address == address && matches!(server.past, Some(PastStatus::SetAside(_)))
+            });
+            let groups: Vec<_> = [&status.meta].into_iter().chain(&status.shards).collect();
+            if is_new && status.moves == 0 && status.health() == Health::Whole {
+                let wanted = committed
+                    .get_or_insert_with(|| groups.iter().map(|group| group.committed).collect());
+                let has_all = |(group, wanted): (&&GroupStatus, &Option<u64>)| {
+                    group.replicas.iter().all(|replica| replica.applied >= *wanted)
+                };
+                if groups.iter().zip(wanted.iter()).all(has_all) {
+                    return true;
+                }
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        false
     }
 
     /// Who sends to whom what is lost.
@@ -449,6 +490,13 @@ impl Trouble {
             Fault::Pause | Fault::PauseLeader => {
                 self.servers.all[active.victims[0]].signal("CONT")?;
             }
+            Fault::Past => {
+                let victim = active.victims[0];
+                self.servers.all[victim].kill();
+                self.servers.all[victim].put_back()?;
+                self.servers.restart(victim)?;
+                active.has_bitten = self.await_filled(victim).await;
+            }
             // That goes on by itself.
             Fault::Join | Fault::Leave => {}
             Fault::Halves | Fault::LeaderAlone | Fault::OneWay => {
@@ -480,7 +528,8 @@ impl Trouble {
             | Fault::OneWay
             | Fault::FullDisk
             | Fault::Join
-            | Fault::Leave => false,
+            | Fault::Leave
+            | Fault::Past => false,
         }
     }
 

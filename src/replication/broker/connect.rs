@@ -11,7 +11,7 @@
 //! | all are blank | found a cluster of them |
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -20,12 +20,12 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use super::lane::Lane;
-use super::members::{Standing, standing};
-use super::route::{IdentifyError, Routes, identify};
+use super::members::{Copied, Moved, Standing, Whereabouts, standing, whereabouts};
+use super::route::{IdentifyError, Routes, identify, tell_addresses};
 use super::{Broker, DEADLINE, Inner};
 use crate::replication::message::{self, Addresses, Identity, Refusal, Request, Response};
 use crate::replication::meta::{ClusterMap, SERVERS_MAX};
-use crate::replication::{ClientId, ClusterId, GroupId, ShardId};
+use crate::replication::{ClientId, ClusterId, GroupId, ServerId, ShardId};
 use crate::transport::{Transport, TransportError};
 
 /// How long a server may take to say who it is.
@@ -74,6 +74,19 @@ pub enum ConnectError {
     /// Two of the addresses lead to one server.
     #[error("{first} and {second} are the same server")]
     SameServer {
+        /// The address that was named first.
+        first: String,
+        /// The other one.
+        second: String,
+    },
+    /// Two processes have the identity of one server: one of them runs in a copy of the other's
+    /// directory. Stop that one.
+    #[error(
+        "{first} and {second} both run as server {server}: one runs in a copy of its directory"
+    )]
+    SameIdentity {
+        /// The identity.
+        server: ServerId,
         /// The address that was named first.
         first: String,
         /// The other one.
@@ -175,7 +188,7 @@ impl<T: Transport> BrokerBuilder<T> {
             return Err(ConnectError::TooManyServers { count, limit: SERVERS_MAX });
         }
         let deadline = Instant::now() + FOUNDING_TIME;
-        let (identities, unreached, map) = loop {
+        let (identities, unreached, map, moved, copied) = loop {
             let (identities, unreached) = self.identify_all().await;
             if identities.len() < self.copies {
                 let (reached, copies) = (identities.len(), self.copies);
@@ -190,13 +203,20 @@ impl<T: Transport> BrokerBuilder<T> {
                 }
                 Decision::Connect(plan) => (plan, false),
             };
+            let mut plan = plan;
+            let (moved, copied) = self.locate(&plan, &identities).await;
+            if !moved.is_empty() {
+                plan.servers.extend(moved.iter().cloned());
+                // They may all have moved: then they cannot tell each other.
+                tell_addresses(&self.transport, plan.cluster, &plan.servers).await;
+            }
             match self.founded(plan, mine, deadline).await {
                 // Other brokers have other plans: let one of them have the servers, and look again.
                 Err(ConnectError::Refused { .. }) if Instant::now() < deadline => {
                     let pause = rand::rng().random_range(1..10);
                     tokio::time::sleep(pause * PAUSE).await;
                 }
-                founded => break (identities, unreached, founded?),
+                founded => break (identities, unreached, founded?, moved, copied),
             }
         };
         let mut newcomers = Vec::new();
@@ -214,18 +234,65 @@ impl<T: Transport> BrokerBuilder<T> {
         let absent = absent.map(|(_, address)| address.clone()).collect();
         let client = ClientId(rand::random());
         let shards = (0..u32::try_from(map.shards.len()).unwrap_or(u32::MAX)).map(ShardId);
+        let before = map.servers.clone();
         let routes = Arc::new(Routes::new(self.transport, map));
+        routes.tell_addresses(moved.iter().cloned().collect()).await;
         let lanes = shards.map(|shard| Lane::new(&routes, shard)).collect();
         let deadline = self.deadline;
         let (joining, newcomers) = (newcomers.clone(), newcomers.into_iter());
         let newcomers = newcomers.map(|(_, address)| address).collect();
-        let inner = Inner { routes, lanes, client, deadline, unreached, newcomers, left, absent };
+        let inner = Inner {
+            routes,
+            lanes,
+            client,
+            deadline,
+            unreached,
+            newcomers,
+            left,
+            absent,
+            moved: OnceLock::new(),
+            copied,
+        };
         let broker = Broker { inner: Arc::new(inner) };
+        let mut noted = Vec::new();
+        for (server, address) in moved {
+            let before = before.get(&server).cloned().unwrap_or_default();
+            let is_noted = broker.note_member(server, &address).await.is_ok();
+            noted.push(Moved { address, before, noted: is_noted });
+        }
+        let _ = broker.inner.moved.set(noted);
         for (server, address) in joining {
             // Without a majority of group 0 the broker can do little else, and that says it.
             let _ = broker.note_member(server, &address).await;
         }
         Ok(broker)
+    }
+
+    /// The members that were found at other addresses than the map has, and are not at those any more;
+    /// and the processes that only have the identity of a member.
+    async fn locate(
+        &self,
+        map: &ClusterMap,
+        identities: &[(String, Identity)],
+    ) -> (Vec<(ServerId, String)>, Vec<Copied>) {
+        let deadline = Instant::now() + IDENTIFY_TIME;
+        let elsewhere = identities.iter().filter_map(|(address, identity)| {
+            let known = map.servers.get(&identity.server)?;
+            (map.epoch > 0 && known != address).then_some((address, identity, known))
+        });
+        let looked = join_all(elsewhere.map(async |(address, identity, known)| {
+            let there = whereabouts(&self.transport, identity, known, deadline).await;
+            (identity.server, address.clone(), known.clone(), there)
+        }));
+        let (mut moved, mut copied) = (Vec::new(), Vec::new());
+        for (server, found, known, there) in looked.await {
+            match there {
+                Whereabouts::Same => {}
+                Whereabouts::Moved => moved.push((server, found)),
+                Whereabouts::Copied => copied.push(Copied { server, address: known, copy: found }),
+            }
+        }
+        (moved, copied)
     }
 
     async fn identify_all(&self) -> (Vec<(String, Identity)>, Vec<Unreached>) {
@@ -316,9 +383,13 @@ enum Decision {
 fn decide(identities: &[(String, Identity)]) -> Result<Decision, ConnectError> {
     let mut seen = BTreeMap::new();
     for (address, identity) in identities {
-        if let Some(first) = seen.insert(identity.server, address) {
-            let (first, second) = (first.clone(), address.clone());
-            return Err(ConnectError::SameServer { first, second });
+        if let Some((first, run)) = seen.insert(identity.server, (address, identity.run)) {
+            let (server, first, second) = (identity.server, first.clone(), address.clone());
+            return Err(if run == identity.run {
+                ConnectError::SameServer { first, second }
+            } else {
+                ConnectError::SameIdentity { server, first, second }
+            });
         }
     }
     // A founded cluster goes before a plan, which another broker may be about to give up.
@@ -357,7 +428,7 @@ impl Unreached {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::replication::ServerId;
+    use crate::replication::RunId;
 
     /// What a server says that has a plan or a map, by cluster and epoch.
     fn identity(server: u64, plan: Option<(u64, u64)>) -> (String, Identity) {
@@ -365,7 +436,8 @@ mod tests {
             let servers = Addresses::from([(ServerId(server), String::new())]);
             ClusterMap { epoch, ..ClusterMap::plan(ClusterId(cluster), 1, false, servers) }
         });
-        (format!("server{server}"), Identity { server: ServerId(server), plan, map: None })
+        let (id, run) = (ServerId(server), RunId(server));
+        (format!("server{server}"), Identity { server: id, plan, map: None, run })
     }
 
     fn cluster(identities: &[(String, Identity)]) -> ClusterId {

@@ -39,6 +39,13 @@ pub enum MemberError {
         /// Its address.
         address: String,
     },
+    /// Another process has the identity of a server of the cluster, which answers at its address. Stop
+    /// the one that runs in a copy of the other's directory. Nothing has changed.
+    #[error(
+        "server {} answers at {} and at {}: one of the two runs in a copy of the other's directory",
+        .0.server, .0.address, .0.copy
+    )]
+    Copied(Copied),
     /// No server of the cluster has this address. Nothing has changed.
     #[error("no server of the cluster is at {address}")]
     NoSuchServer {
@@ -62,6 +69,57 @@ pub enum MemberError {
     /// Group 0 did not answer. The change may have been noted; asking for it again does no harm.
     #[error("the cluster cannot note the change")]
     Broker(#[source] BrokerError),
+}
+
+/// A server of the cluster that was found at another address than the cluster knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Moved {
+    /// The address where it is.
+    pub address: String,
+    /// The address that the cluster knows, where it is not.
+    pub before: String,
+    /// Whether the cluster knows the new address now. It does not if group 0 has no majority;
+    /// [`Broker::join`] tells it later.
+    pub noted: bool,
+}
+
+/// A process that was found at another address than that of a server whose identity it has, which
+/// answers there. One of the two runs in a copy of the other's directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Copied {
+    /// The identity.
+    pub server: ServerId,
+    /// The address that the cluster knows.
+    pub address: String,
+    /// The address of the other process.
+    pub copy: String,
+}
+
+/// Where a member is that answers at an address which the map lacks.
+pub(super) enum Whereabouts {
+    /// It answers at the address of the map, too.
+    Same,
+    /// It is not there any more.
+    Moved,
+    /// Another process with its identity is there.
+    Copied,
+}
+
+/// Looks whether a member that answers at another address than `known` is at `known`, too.
+pub(super) async fn whereabouts<T: Transport>(
+    transport: &T,
+    member: &Identity,
+    known: &str,
+    deadline: Instant,
+) -> Whereabouts {
+    match identify(transport, known, deadline).await {
+        Ok(found) if found.server != member.server => Whereabouts::Moved,
+        Ok(found) if found.run == member.run => Whereabouts::Same,
+        Ok(_) => Whereabouts::Copied,
+        Err(_) => Whereabouts::Moved,
+    }
 }
 
 /// What a server is to a cluster.
@@ -101,7 +159,22 @@ impl<T: Transport> Broker<T> {
         let fail = |source| MemberError::Identify { address: address.to_owned(), source };
         let found = found.map_err(fail)?;
         routes.refresh(self.deadline()).await;
-        match standing(&routes.map(), &found) {
+        let map = routes.map();
+        if let Some(known) = map.servers.get(&found.server).filter(|known| *known != address) {
+            let transport = routes.transport();
+            match whereabouts(transport, &found, known, self.deadline()).await {
+                Whereabouts::Moved => {
+                    routes.tell_addresses([(found.server, address.to_owned())].into()).await;
+                }
+                Whereabouts::Same => {}
+                Whereabouts::Copied => {
+                    let (server, copy) = (found.server, address.to_owned());
+                    let address = known.clone();
+                    return Err(MemberError::Copied(Copied { server, address, copy }));
+                }
+            }
+        }
+        match standing(&map, &found) {
             Standing::Member | Standing::Blank => self.note_member(found.server, address).await,
             Standing::Left => Err(MemberError::Left { address: address.to_owned() }),
             Standing::Other(cluster) => {

@@ -11,10 +11,11 @@ use tokio::time::Instant;
 
 use super::{BrokerError, Stale};
 use crate::replication::message::{
-    self, Answer, Freshness, Identity, Position, Read, Refusal, Request, Response,
+    self, Addresses, Answer, Freshness, Identity, Position, Read, Refusal, Request, Response,
 };
 use crate::replication::meta::ClusterMap;
-use crate::replication::{GroupId, ServerId, ShardId};
+use crate::replication::peers::FoundAddresses;
+use crate::replication::{ClusterId, GroupId, ServerId, ShardId};
 use crate::transport::{Transport, TransportError};
 
 /// How long one server may take to answer before another one is asked.
@@ -79,6 +80,8 @@ impl RouteError {
 pub(super) struct Routes<T> {
     transport: T,
     map: RwLock<Arc<ClusterMap>>,
+    /// Servers that were found elsewhere than the cluster knows.
+    found: Mutex<FoundAddresses>,
     /// By group.
     hints: Vec<Mutex<Hint>>,
 }
@@ -107,7 +110,8 @@ pub(super) enum Attempt {
 impl<T: Transport> Routes<T> {
     pub(super) fn new(transport: T, map: ClusterMap) -> Self {
         let hints = map.groups().map(|_| Mutex::default()).collect();
-        Self { transport, map: RwLock::new(Arc::new(map)), hints }
+        let map = RwLock::new(Arc::new(map));
+        Self { transport, map, found: Mutex::default(), hints }
     }
 
     pub(super) fn map(&self) -> Arc<ClusterMap> {
@@ -116,6 +120,26 @@ impl<T: Transport> Routes<T> {
 
     pub(super) fn transport(&self) -> &T {
         &self.transport
+    }
+
+    /// Uses the addresses at which servers were found in place of those that the map has, and tells
+    /// them to the servers: so those find each other, although the cluster does not know them yet.
+    pub(super) async fn tell_addresses(&self, mut found: Addresses) {
+        let map = self.map();
+        found.retain(|server, address| map.servers.get(server) != Some(address));
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).note(&map.servers, &found);
+        let map = self.with_found(ClusterMap::clone(&map));
+        tell_addresses(&self.transport, map.cluster, &map.servers).await;
+        *self.map.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(map);
+    }
+
+    /// The map with the addresses at which servers were found.
+    fn with_found(&self, mut map: ClusterMap) -> ClusterMap {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        for (server, address) in &mut map.servers {
+            *address = found.of(*server, address).clone();
+        }
+        map
     }
 
     /// Sends the encoded request to the leader of `group` until somebody has carried it out.
@@ -210,7 +234,9 @@ impl<T: Transport> Routes<T> {
         };
         match message::decode::<Response>(&answer) {
             Ok(Response::NotLeader(leader)) => Attempt::Elsewhere(leader),
-            Ok(Response::NotHere | Response::Refused(Refusal::OtherServer)) => Attempt::Lost,
+            Ok(
+                Response::NotHere | Response::Refused(Refusal::OtherServer | Refusal::FromThePast),
+            ) => Attempt::Lost,
             Ok(Response::Refused(Refusal::Stopping)) => Attempt::Elsewhere(None),
             Ok(Response::Unknown | Response::UnderWay) | Err(_) => Attempt::Silent { sent: true },
             Ok(Response::Refused(refusal)) => Attempt::Refused(refusal),
@@ -220,6 +246,7 @@ impl<T: Transport> Routes<T> {
                 | Response::Written(_)
                 | Response::Answers { .. }
                 | Response::Raft(_)
+                | Response::Introduced(_)
                 | Response::Status(_)),
             ) => Attempt::Done(response),
         }
@@ -267,7 +294,7 @@ impl<T: Transport> Routes<T> {
         if let Some(newest) = newest {
             let mut current = self.map.write().unwrap_or_else(PoisonError::into_inner);
             if newest.epoch > current.epoch {
-                *current = Arc::new(newest);
+                *current = Arc::new(self.with_found(newest));
             }
         }
     }
@@ -316,6 +343,20 @@ fn failed(error: &TransportError) -> Attempt {
             Attempt::Silent { sent: true }
         }
     }
+}
+
+/// Tells the servers of a cluster their addresses.
+pub(super) async fn tell_addresses<T: Transport>(
+    transport: &T,
+    cluster: ClusterId,
+    addresses: &Addresses,
+) {
+    let request = Request::Addresses { cluster, addresses: addresses.clone() };
+    let frame = message::encode(&request);
+    let deadline = Instant::now() + ATTEMPT_TIME;
+    let told = addresses.values().map(|to| transport.call(to, frame.clone(), deadline));
+    // Those that are down learn it from the map.
+    join_all(told).await;
 }
 
 /// Asks the server at `address` who it is.

@@ -19,7 +19,8 @@ use super::Broker;
 use super::route::{ATTEMPT_TIME, Attempt, Routes};
 use crate::replication::message::{self, Answer, Freshness, Read, Refusal, Request, Response};
 use crate::replication::meta::ClusterMap;
-use crate::replication::report::{GroupReport, Progress, Role, ServerReport};
+use crate::replication::promise::Evidence;
+use crate::replication::report::{GroupReport, Progress, Role, ServerReport, SetAside};
 use crate::replication::{ClusterId, DecodeError, GroupId, ServerId, ShardId};
 use crate::transport::{Transport, TransportError};
 
@@ -58,6 +59,19 @@ pub struct ServerStatus {
     pub address: String,
     /// Whether it answers, and what.
     pub state: ServerState,
+    /// Set if its directory is, or was, from the past.
+    pub past: Option<PastStatus>,
+}
+
+/// A server whose directory was from the past when it started: see
+/// [`ServerFailure::FromThePast`](crate::replication::ServerFailure::FromThePast).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PastStatus {
+    /// It takes part in nothing. It begins anew, empty, once the others can do without it.
+    Waits(Evidence),
+    /// It began anew, and is filled by the others, or was.
+    SetAside(SetAside),
 }
 
 /// Whether a server answers.
@@ -396,7 +410,19 @@ fn server_status(id: ServerId, address: &str, reports: &Reports) -> ServerStatus
         // Every server that there is has been asked.
         None => ServerState::Down { error: StatusError::Nonsense },
     };
-    ServerStatus { id, address: address.to_owned(), state }
+    let own = reports.get(&id).and_then(|report| report.as_ref().ok()).map(|report| &report.past);
+    let set_aside = own.and_then(|past| past.set_aside.clone()).map(PastStatus::SetAside);
+    let others = reports.values().filter_map(|report| report.as_ref().ok());
+    // One that began anew is told of by its new id.
+    let is_replaced = |report: &ServerReport| {
+        report.past.set_aside.as_ref().is_some_and(|before| before.server == id)
+    };
+    let noticed = || match others.clone().any(is_replaced) {
+        true => None,
+        false => others.clone().find_map(|report| report.past.others.get(&id).copied()),
+    };
+    let waits = || own.and_then(|past| past.own).or_else(noticed).map(PastStatus::Waits);
+    ServerStatus { id, address: address.to_owned(), state, past: set_aside.or_else(waits) }
 }
 
 /// The reports of the servers, by group.

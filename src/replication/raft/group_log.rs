@@ -18,10 +18,11 @@ use openraft::{EntryPayload, LogState, OptionalSend, RaftLogReader};
 
 use super::Types;
 use super::storage::{COMMITTED, Hosted, PURGED, Record, Storage, VOTE, contradiction};
-use super::wire::{WireEntry, WireLogId, WireVote};
+use super::wire::{self, WireEntry, WireLogId, WireVote};
 use crate::log::{Damage, LogError};
 use crate::replication::GroupId;
 use crate::replication::message::{self, Position};
+use crate::replication::promise::Standing;
 
 /// Bytes of entries that a group keeps in memory although they are on disk.
 const CACHE_BYTES_MAX: usize = 16 << 20;
@@ -96,6 +97,13 @@ impl Contents {
 
     pub(super) fn vote(&self) -> Option<VoteOf<Types>> {
         self.vote
+    }
+
+    /// The vote and the last entry, those of an earlier replica that was given up included.
+    pub(super) fn standing(&self, group: GroupId) -> Standing {
+        let vote = self.vote.map(|vote| wire::term(&vote.leader_id));
+        let last = self.last.max(self.floor);
+        Standing { group, vote, last: last.as_ref().map(wire::entry_id) }
     }
 
     /// Whether the log has not reached its floor.

@@ -12,14 +12,15 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderError,
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
-use openraft::type_config::alias::{SnapshotOf, VoteOf};
+use openraft::type_config::alias::{LogIdOf, SnapshotOf, VoteOf};
 use openraft::{AnyError, OptionalSend, RaftNetworkFactory, RaftNetworkV2};
 use tokio::time::Instant;
 
+use super::Types;
 use super::machine::SnapshotData;
 use super::wire::{self, RaftRequest, RaftResponse};
-use super::{AddressBook, Types};
 use crate::replication::message::{self, Bytes, Request, Response};
+use crate::replication::peers::{PeerError, Peers};
 use crate::replication::{ClusterId, GroupId, ServerId};
 use crate::transport::{Transport, TransportError};
 
@@ -29,61 +30,6 @@ const SNAPSHOT_PART_BYTES: u64 = 1 << 20;
 /// How long to wait for what is sent with a snapshot to be answered. Short, so that a server that
 /// comes back is not kept waiting for the end of a message that was lost.
 pub(super) const ANSWER_TIME: Duration = Duration::from_secs(1);
-
-/// How a server reaches the others.
-#[derive(Debug)]
-pub(crate) struct Peers<T> {
-    server: ServerId,
-    transport: T,
-    addresses: AddressBook,
-}
-
-impl<T: Transport> Peers<T> {
-    pub(crate) fn new(server: ServerId, transport: T) -> Self {
-        Self { server, transport, addresses: AddressBook::default() }
-    }
-
-    /// The server that reaches out.
-    pub(crate) fn server(&self) -> ServerId {
-        self.server
-    }
-
-    /// Where the others are.
-    pub(crate) fn addresses(&self) -> &AddressBook {
-        &self.addresses
-    }
-
-    /// Sends `request` to server `to`.
-    ///
-    /// # Errors
-    ///
-    /// [`PeerError`] if its address is not known, it does not answer, or answers nonsense.
-    pub(crate) async fn call(
-        &self,
-        to: ServerId,
-        request: &Request,
-        deadline: Instant,
-    ) -> Result<Response, PeerError> {
-        let address = self.addresses.get(to).ok_or(PeerError::NoAddress)?;
-        let frame = message::encode(request);
-        let response = self.transport.call(&address, frame, deadline).await?;
-        Ok(message::decode(&response)?)
-    }
-}
-
-/// Why another server gave no answer.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum PeerError {
-    /// No map names its address.
-    #[error("the address of the server is not known")]
-    NoAddress,
-    /// It cannot be reached, or did not answer in time.
-    #[error(transparent)]
-    Transport(#[from] TransportError),
-    /// Its answer is malformed.
-    #[error(transparent)]
-    Decode(#[from] crate::replication::DecodeError),
-}
 
 /// Makes the connections of one group.
 pub(super) struct Network<T> {
@@ -118,15 +64,41 @@ pub(super) struct Connection<T> {
 
 impl<T: Transport> Connection<T> {
     async fn ask(&self, request: &RaftRequest, wait: Duration) -> Result<RaftResponse, Failure> {
+        let deadline = Instant::now() + wait;
+        self.peers.meet(self.target, self.cluster, deadline).await?;
         let request = Request::Raft {
+            from: self.peers.server(),
+            run: self.peers.run(),
             to: self.target,
+            to_run: self.peers.run_of(self.target),
             cluster: self.cluster,
             group: self.group,
             message: Bytes(message::encode(request)),
         };
-        match self.peers.call(self.target, &request, Instant::now() + wait).await? {
+        match self.peers.call(self.target, &request, deadline).await? {
             Response::Raft(Bytes(response)) => message::decode(&response).map_err(Failure::new),
+            Response::Refused(refusal) => {
+                self.peers.note_refusal(self.target, &refusal);
+                Err(Failure::new(refusal))
+            }
             other => Err(Failure::new(io::Error::other(format!("{other:?}")))),
+        }
+    }
+
+    /// Remembers that the other replica has the leader's log up to `last`.
+    fn acknowledged(
+        &self,
+        vote: &VoteOf<Types>,
+        last: Option<&LogIdOf<Types>>,
+        committed: Option<&LogIdOf<Types>>,
+    ) {
+        let (promises, term) = (&self.peers.promises, wire::term(&vote.leader_id));
+        match last {
+            Some(last) => {
+                let (last, committed) = (wire::entry_id(last), committed.map(wire::entry_id));
+                promises.note_entries(self.target, self.group, term, last, committed);
+            }
+            None => promises.note_vote(self.target, self.group, term),
         }
     }
 }
@@ -179,13 +151,21 @@ impl<T: Transport> RaftNetworkV2<Types> for Connection<T> {
         let wire::Append { request, cut, bytes } = wire::append_request(&rpc);
         // The library allows an append the time of a heartbeat, whatever it carries.
         let wait = option.soft_ttl() + Duration::from_micros(bytes);
+        let committed = rpc.leader_commit.as_ref();
         match self.ask(&request, wait).await? {
             RaftResponse::Appended if cut.is_some() => {
+                self.acknowledged(&rpc.vote, cut.as_ref(), committed);
                 Ok(AppendEntriesResponse::PartialSuccess(cut))
             }
-            RaftResponse::Appended => Ok(AppendEntriesResponse::Success),
+            RaftResponse::Appended => {
+                let last = rpc.entries.last().map(|entry| &entry.log_id);
+                self.acknowledged(&rpc.vote, last.or(rpc.prev_log_id.as_ref()), committed);
+                Ok(AppendEntriesResponse::Success)
+            }
             RaftResponse::AppendedUpTo(last) => {
-                Ok(AppendEntriesResponse::PartialSuccess(last.map(Into::into)))
+                let last = last.map(Into::into);
+                self.acknowledged(&rpc.vote, last.as_ref(), committed);
+                Ok(AppendEntriesResponse::PartialSuccess(last))
             }
             RaftResponse::Conflict => Ok(AppendEntriesResponse::Conflict),
             RaftResponse::HigherVote(vote) => Ok(AppendEntriesResponse::HigherVote(vote.into())),
@@ -260,6 +240,10 @@ impl<T: Transport> Connection<T> {
         match self.ask(&request, option.soft_ttl()).await? {
             RaftResponse::Vote { vote, granted, last } => {
                 let vote: VoteOf<Types> = vote.into();
+                if granted && !pre {
+                    let term = wire::term(&vote.leader_id);
+                    self.peers.promises.note_vote(self.target, self.group, term);
+                }
                 Ok(VoteResponse::new(vote, last.map(Into::into), granted))
             }
             other => Err(Failure::unexpected(&other).into()),
@@ -301,8 +285,13 @@ impl<T: Transport> Connection<T> {
         let end = Instant::now() + wait;
         loop {
             match self.ask(&request, ANSWER_TIME.min(wait)).await {
-                Ok(RaftResponse::Installed { vote }) => {
-                    return Ok(SnapshotResponse::new(vote.into()));
+                Ok(RaftResponse::Installed { vote: installed }) => {
+                    let last = snapshot.meta.last_log_id.as_ref();
+                    let installed: VoteOf<Types> = installed.into();
+                    if installed == vote {
+                        self.acknowledged(&vote, last, last);
+                    }
+                    return Ok(SnapshotResponse::new(installed));
                 }
                 Ok(other) => return Err(Failure::unexpected(&other)),
                 Err(failure) if failure.silent && Instant::now() < end => {}

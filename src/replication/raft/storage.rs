@@ -42,6 +42,7 @@ use crate::log::{
 };
 use crate::replication::GroupId;
 use crate::replication::message;
+use crate::replication::promise::Standing;
 
 /// The register of the vote.
 pub(super) const VOTE: usize = 0;
@@ -169,6 +170,12 @@ impl Storage {
             .collect()
     }
 
+    /// The state of the replicas, also of those that the server gave up.
+    pub(crate) fn standings(&self) -> Vec<Standing> {
+        let contents = self.contents();
+        contents.iter().map(|(id, contents)| lock(contents).standing(*id)).collect()
+    }
+
     /// Notes that this server holds a group; returns once the note is durable, which waits until
     /// there [is room](Storage::has_room).
     ///
@@ -281,7 +288,7 @@ impl Storage {
     /// # Errors
     ///
     /// [`LogError::Stopped`] once it is closed.
-    pub(super) fn disk(&self) -> Result<Arc<dyn Disk>, LogError> {
+    pub(crate) fn disk(&self) -> Result<Arc<dyn Disk>, LogError> {
         let open = self.0.open.read().unwrap_or_else(PoisonError::into_inner);
         open.as_ref().map(|open| Arc::clone(&open.disk)).ok_or_else(|| self.closed())
     }
@@ -308,7 +315,7 @@ impl Storage {
     }
 
     /// Whether entries are on a disk.
-    pub(super) fn is_durable(&self) -> bool {
+    pub(crate) fn is_durable(&self) -> bool {
         self.0.durable
     }
 

@@ -17,8 +17,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::group_log::GroupLog;
 use super::machine::Machine;
 use super::{Payload, StateMachine, Types};
-use crate::replication::DecodeError;
 use crate::replication::message::{self, Bytes};
+use crate::replication::promise::{EntryId, Term};
+use crate::replication::{DecodeError, ServerId};
 
 /// A vote: for whom, in which term, and whether a majority gave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -194,6 +195,16 @@ impl WireMembership {
         let voters = self.voters.iter().all(|set| !set.is_empty() && set.is_subset(&self.members));
         voters && !self.voters.is_empty()
     }
+}
+
+/// The term of a leader.
+pub(super) fn term(leader: &LeaderId<u64, u64>) -> Term {
+    Term { number: leader.term, leader: ServerId(leader.node_id) }
+}
+
+/// The place of an entry.
+pub(super) fn entry_id(id: &LogIdOf<Types>) -> EntryId {
+    EntryId { term: term(&id.leader_id), index: id.index }
 }
 
 impl From<&VoteOf<Types>> for WireVote {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::Shared;
+use super::{Shared, Stage};
 use crate::parser::Command;
 use crate::replication::message::{
     self, Bytes, Freshness, Identity, Read, Refusal, Request, Response,
@@ -30,18 +30,36 @@ const PROPOSAL_BYTES_MAX: usize = COMMAND_BYTES_MAX + (2 << 20);
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
 /// What the transport calls: the server behind a frame, once it has read what it had.
-pub(super) struct Dispatch<T: Transport>(pub(super) watch::Receiver<Option<Arc<Shared<T>>>>);
+pub(super) struct Dispatch<T>(pub(super) watch::Receiver<Stage<T>>);
+
+impl<T: Transport> Dispatch<T> {
+    /// The server, as soon as it can answer the request: none if it does not start.
+    async fn server_for(
+        mut stages: watch::Receiver<Stage<T>>,
+        request: Option<&Request>,
+    ) -> Option<Arc<Shared<T>>> {
+        let is_early =
+            matches!(request, Some(Request::Identify | Request::Status | Request::Introduce(_)));
+        let ready = |stage: &Stage<T>| match stage {
+            Stage::Reading => false,
+            Stage::Meeting(_) => is_early,
+            Stage::Started(_) => true,
+        };
+        match &*stages.wait_for(ready).await.ok()? {
+            Stage::Reading => None,
+            Stage::Meeting(shared) | Stage::Started(shared) => Some(Arc::clone(shared)),
+        }
+    }
+}
 
 impl<T: Transport> Handler for Dispatch<T> {
     fn handle(&self, peer: &str, request: Frame) -> BoxFuture<'static, Frame> {
-        let mut started = self.0.clone();
+        let stages = self.0.clone();
         let peer = peer.to_owned();
         Box::pin(async move {
-            let shared = match started.wait_for(Option::is_some).await {
-                Ok(shared) => shared.clone(),
-                Err(_) => None,
-            };
-            let response = match (shared, message::decode::<Request>(&request)) {
+            let request = message::decode::<Request>(&request);
+            let shared = Self::server_for(stages, request.as_ref().ok()).await;
+            let response = match (shared, request) {
                 (Some(shared), Ok(request)) => shared.answer(&peer, request).await,
                 // It did not start.
                 (None, _) => Response::Refused(Refusal::Stopping),
@@ -62,7 +80,12 @@ impl<T: Transport> Handler for Dispatch<T> {
 
 impl<T: Transport> Shared<T> {
     async fn answer(self: &Arc<Self>, peer: &str, request: Request) -> Response {
+        let is_asked = matches!(request, Request::Identify | Request::Status);
+        if self.past.get().is_some() && !is_asked {
+            return Response::Refused(Refusal::FromThePast);
+        }
         match request {
+            Request::Introduce(introduction) => self.receive(&introduction).await,
             Request::Identify => Response::Identity(Box::new(self.identity())),
             Request::Found(plan) => {
                 let shared = Arc::clone(self);
@@ -94,14 +117,26 @@ impl<T: Transport> Shared<T> {
                 self.read(peer, shard, freshness, &reads).await
             }
             Request::Meta(command) => self.change_meta(command).await,
-            Request::Raft { to, cluster, group, message } => {
+            Request::Raft { from, run, to, to_run, cluster, group, message } => {
                 if to != self.id() {
                     return Response::Refused(Refusal::OtherServer);
                 }
                 if self.map().as_ref().is_none_or(|map| map.cluster != cluster) {
                     return Response::Refused(Refusal::OtherCluster);
                 }
+                if let Err(refusal) = self.knows((from, run), to_run, cluster).await {
+                    return Response::Refused(refusal);
+                }
                 self.replicate(group, &message.0).await
+            }
+            Request::Look => self.look_soon(),
+            Request::Addresses { cluster, addresses } => {
+                let known = self.map().as_ref().map(|map| map.cluster);
+                if known != Some(cluster) {
+                    return Response::Refused(Refusal::OtherCluster);
+                }
+                self.peers.addresses().learn(&addresses);
+                Response::Done
             }
             Request::Status => {
                 tracing::debug!("[{peer} | STATUS]");
@@ -112,7 +147,7 @@ impl<T: Transport> Shared<T> {
 
     fn identity(&self) -> Identity {
         let map = self.meta().and_then(|meta| meta.applied().state().map.clone());
-        Identity { server: self.id(), plan: self.map().clone(), map }
+        Identity { server: self.id(), plan: self.map().clone(), map, run: self.peers.run() }
     }
 
     async fn write(&self, peer: &str, shard: ShardId, batch: Bytes) -> Response {

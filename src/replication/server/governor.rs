@@ -135,6 +135,9 @@ impl<T: Transport> Shared<T> {
 /// How often the leader looks whether a server is another one now, and who leads the shards.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
+/// The shortest pause between two looks that were asked for.
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
+
 /// How many groups change their voters at once: each sends its state to newcomers.
 const MOVES_MAX: usize = 2;
 
@@ -168,18 +171,49 @@ pub(super) async fn govern<T: Transport>(shared: Arc<Shared<T>>, meta: Group<Met
             let settled = governor.settle(&mut office).await;
             let changed = async {
                 tokio::select! {
-                    () = shared.meta_changed.notified() => {}
-                    _ = meta.leader_changed(Some(me)) => {}
+                    () = shared.meta_changed.notified() => false,
+                    () = shared.look_wanted.notified() => true,
+                    _ = meta.leader_changed(Some(me)) => false,
                 }
             };
             let wait = if settled { LOOK_INTERVAL } else { pause };
             let waited = tokio::time::timeout(wait, changed).await;
             // What was asked for meanwhile is not to wait for what failed before.
             pause = if waited.is_ok() { PAUSE_MIN } else { (pause * 2).min(PAUSE_MAX) };
-            if looked.elapsed() >= LOOK_INTERVAL {
+            if waited == Ok(true) || looked.elapsed() >= LOOK_INTERVAL {
                 governor.look(&mut office).await;
                 looked = Instant::now();
             }
+        }
+    }
+}
+
+impl<T: Transport> Shared<T> {
+    /// Has this server look who is at each address, if it leads group 0.
+    pub(super) fn look_soon(&self) -> Response {
+        match self.meta().and_then(|meta| meta.leader()) {
+            Some(leader) if leader == self.id() => {
+                self.look_wanted.notify_one();
+                Response::Done
+            }
+            leader => Response::NotLeader(leader),
+        }
+    }
+
+    /// Tells the leader of group 0 whenever this server finds another one at the address of one that it
+    /// knows: so an emptied server is filled as soon as somebody writes to it, or sends it a heartbeat.
+    pub(super) async fn watch_addresses(self: Arc<Self>) {
+        loop {
+            self.peers.found_elsewhere().await;
+            if self.look_soon() != Response::Done {
+                let voters =
+                    self.map().as_ref().map_or_else(Vec::new, |map| map.meta_voters.clone());
+                let others = voters.into_iter().filter(|voter| *voter != self.id());
+                // Of the servers that hold group 0 one leads it; the others ignore it.
+                let asked = others.map(async |voter| self.ask(voter, &Request::Look).await);
+                join_all(asked).await;
+            }
+            tokio::time::sleep(LOOK_PAUSE).await;
         }
     }
 }

@@ -31,6 +31,11 @@ impl Victims {
         }
         let broker = Broker::builder(network.clone()).servers(servers.iter().map(Server::address));
         let broker = broker.copies(count).connect().await.unwrap();
+        // The last server sends what is written by hand to the first, which has to know it.
+        let sender: &Server<_> = &servers[count - 1];
+        let (to, cluster) = (servers[0].id(), broker.cluster());
+        let deadline = Instant::now() + Duration::from_secs(10);
+        sender.shared.peers.meet(to, cluster, deadline).await.unwrap();
         Self { network, servers, broker }
     }
 
@@ -50,8 +55,10 @@ impl Victims {
     }
 
     fn raft(&self, group: GroupId, message: Vec<u8>) -> Request {
+        let sender = &self.servers[self.servers.len() - 1].shared;
+        let (from, run) = (sender.id(), sender.peers.run());
         let (to, cluster) = (self.servers[0].id(), self.map().cluster);
-        Request::Raft { to, cluster, group, message: Bytes(message) }
+        Request::Raft { from, run, to, to_run: None, cluster, group, message: Bytes(message) }
     }
 
     /// Every shard still takes writes and answers reads.

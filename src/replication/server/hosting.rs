@@ -49,7 +49,8 @@ impl<T: Transport> Shared<T> {
         }
         self.keep_map(Some(map)).await?;
         *self.map() = Some(map.clone());
-        self.peers.addresses().update(&map.servers);
+        self.peers.addresses().update(map);
+        self.peers.acquaintances().retain(&map.servers);
         Ok(())
     }
 
@@ -68,7 +69,7 @@ impl<T: Transport> Shared<T> {
 
     /// Writes the map to the disk, or removes the one that is there.
     async fn keep_map(&self, map: Option<&ClusterMap>) -> Result<(), Refusal> {
-        let Some(metadata) = self.metadata.clone() else { return Ok(()) };
+        let Some(metadata) = self.metadata()? else { return Ok(()) };
         let map = map.cloned();
         let kept = blocking(move || metadata.set_map(map.as_ref())).await;
         kept.map_err(|error| self.cannot_keep(error))

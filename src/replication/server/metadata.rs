@@ -9,11 +9,19 @@
 //! | 0 | n | the [encoding](message::encode) of the server's id (file `identity`) or of the map (file `map`) |
 //! | n | 4 | CRC-32C of those bytes, little-endian |
 //!
+//! So are the runs of the server on this disk (file `runs`) and the newest runs of the others that it
+//! met (file `peers`); without them, a run is the first one.
+//!
+//! The files of a server whose disk is from the past are set aside: each gets the prefix `past-N.`, `N`
+//! being the first free number. File `past` has that prefix while this is done, so that a crash in the
+//! middle is carried on.
+//!
 //! A disk without an identity is a blank server's, and gets a new one: a server that lost what it
 //! voted for must not come back under the id that it voted with. For the same reason a disk is damaged
 //! that has a log and no identity, or a map and no log; and an identity that is alone was never told to
 //! anybody, since the log comes before the first answer, so that a new one takes its place.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -21,13 +29,22 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::log::{Damage, Disk, LogError};
-use crate::replication::ServerId;
 use crate::replication::message::{self, DecodeError};
 use crate::replication::meta::ClusterMap;
+use crate::replication::peers::RUNS_MAX;
+use crate::replication::{RunId, ServerId};
 use crate::transport::FRAME_BYTES_MAX;
 
 const IDENTITY: &str = "identity";
 const MAP: &str = "map";
+const RUNS: &str = "runs";
+const PEERS: &str = "peers";
+
+/// Says that the files are being set aside, under names that begin with its content.
+const PAST: &str = "past";
+
+/// Begins the names of files that were set aside, before a number and a point.
+const ASIDE: &str = "past-";
 
 /// For messages: the segments of the log.
 const LOG: &str = "*.log";
@@ -39,6 +56,24 @@ const CHECKSUM_BYTES: usize = 4;
 
 /// The longest file: what is in it came in a frame.
 const FILE_BYTES_MAX: u64 = FRAME_BYTES_MAX as u64 + CHECKSUM_BYTES as u64;
+
+/// Whether a file is part of what a server keeps, whole: not one that was set aside, or of somebody
+/// else.
+fn is_kept(name: &str) -> bool {
+    [IDENTITY, MAP, RUNS, PEERS].contains(&name) || is_segment(name) || is_snapshot(name)
+}
+
+/// Whether a file is a segment of the log.
+fn is_segment(name: &str) -> bool {
+    let number = name.strip_suffix(".log").unwrap_or_default();
+    number.len() == 8 && number.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Whether a file is the snapshot of a group.
+fn is_snapshot(name: &str) -> bool {
+    let number = name.strip_prefix("group-").and_then(|rest| rest.strip_suffix(".snapshot"));
+    number.is_some_and(|number| number.parse::<u32>().is_ok())
+}
 
 /// The small files of a server; clones share the disk.
 #[derive(Debug, Clone)]
@@ -59,15 +94,15 @@ impl Metadata {
     /// [`LogError`] if the disk cannot be read or written, or has only a part of what a server keeps.
     pub(super) fn identity(&self, new: ServerId) -> Result<ServerId, LogError> {
         let identity = self.read(IDENTITY)?;
-        let names = self.disk.list().map_err(|error| self.failed("list", "", error))?;
-        let has = |extension| {
-            let extension_of = |name: &String| Some(name.rsplit_once('.')?.1 == extension);
-            names.iter().any(|name| extension_of(name) == Some(true))
-        };
-        let has_log = has("log");
+        let names = self.list()?;
+        let has_log = names.iter().any(|name| is_segment(name));
+        let has_snapshot = names.iter().any(|name| is_snapshot(name));
         match identity {
             Some(identity) if has_log => Ok(identity),
-            _ if !has_log && !has("snapshot") && !names.iter().any(|name| name == MAP) => {
+            _ if !has_log && !has_snapshot && !names.iter().any(|name| name == MAP) => {
+                for name in [RUNS, PEERS] {
+                    self.remove(name)?;
+                }
                 self.write(IDENTITY, &new)?;
                 Ok(new)
             }
@@ -104,12 +139,86 @@ impl Metadata {
         if let Some(map) = map {
             return self.write(MAP, map);
         }
-        match self.disk.remove(MAP) {
+        self.remove(MAP)?;
+        self.disk.sync_names().map_err(|error| self.failed("sync", "", error))
+    }
+
+    fn remove(&self, name: &str) -> Result<(), LogError> {
+        match self.disk.remove(name) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(self.failed("remove", MAP, error))
+                Err(self.failed("remove", name, error))
             }
-            _ => self.disk.sync_names().map_err(|error| self.failed("sync", "", error)),
+            _ => Ok(()),
         }
+    }
+
+    /// Notes that `run` begins, and gives all runs of the server on this disk, or the newest of many;
+    /// durable when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`].
+    pub(super) fn begin_run(&self, run: RunId) -> Result<Vec<RunId>, LogError> {
+        let mut runs: Vec<RunId> = self.read(RUNS)?.unwrap_or_default();
+        runs.push(run);
+        runs.drain(..runs.len().saturating_sub(RUNS_MAX));
+        self.write(RUNS, &runs)?;
+        Ok(runs)
+    }
+
+    /// The newest runs of other servers, as they were saved last.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`].
+    pub(super) fn peers(&self) -> Result<BTreeMap<ServerId, RunId>, LogError> {
+        Ok(self.read(PEERS)?.unwrap_or_default())
+    }
+
+    /// Saves the newest runs of other servers; durable when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`].
+    pub(super) fn set_peers(&self, peers: &BTreeMap<ServerId, RunId>) -> Result<(), LogError> {
+        self.write(PEERS, peers)
+    }
+
+    /// Sets all files of the server aside, so that the disk is a blank server's; durable when this
+    /// returns. The log has to be closed. Gives the place and the beginning of their names.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`]; what was begun is carried on by [`Metadata::finish_setting_aside`].
+    pub(super) fn set_aside(&self) -> Result<String, LogError> {
+        let names = self.list()?;
+        let is_free = |prefix: &String| !names.iter().any(|name| name.starts_with(prefix));
+        let prefix = (1_u32..).map(|number| format!("{ASIDE}{number}.")).find(is_free);
+        let prefix = prefix.unwrap_or_default();
+        self.write(PAST, &prefix)?;
+        self.finish_setting_aside()?;
+        Ok(format!("{}*", self.path(&prefix)))
+    }
+
+    /// Carries on what [`Metadata::set_aside`] began.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`].
+    pub(super) fn finish_setting_aside(&self) -> Result<(), LogError> {
+        let Some(prefix) = self.read::<String>(PAST)? else { return Ok(()) };
+        for name in self.list()?.iter().filter(|name| is_kept(name)) {
+            let aside = format!("{prefix}{name}");
+            let renamed = self.disk.rename(name, &aside);
+            renamed.map_err(|error| self.failed("rename", name, error))?;
+        }
+        self.disk.sync_names().map_err(|error| self.failed("sync", "", error))?;
+        self.disk.remove(PAST).map_err(|error| self.failed("remove", PAST, error))?;
+        self.disk.sync_names().map_err(|error| self.failed("sync", "", error))
+    }
+
+    fn list(&self) -> Result<Vec<String>, LogError> {
+        self.disk.list().map_err(|error| self.failed("list", "", error))
     }
 
     /// What is wrong with a disk that has groups and no map.

@@ -1,7 +1,7 @@
 //! What a server tells of itself and of the groups that it holds.
 
 use super::Shared;
-use crate::replication::report::{GroupReport, ServerReport};
+use crate::replication::report::{GroupReport, Past, ServerReport};
 use crate::transport::Transport;
 
 impl<T: Transport> Shared<T> {
@@ -27,6 +27,11 @@ impl<T: Transport> Shared<T> {
             cluster,
             epoch,
             groups,
+            past: Past {
+                own: self.past.get().copied(),
+                set_aside: self.set_aside.clone(),
+                others: self.peers.acquaintances().past().clone(),
+            },
         }
     }
 }

@@ -49,7 +49,7 @@ async fn settled(broker: &Broker<Network>, servers: usize) {
         let waited = start.elapsed();
         let (moves, count) = (broker.moves().await, broker.servers());
         assert!(waited < Duration::from_mins(2), "{moves} moves are left, of {count} servers");
-        sleep(Duration::from_millis(200)).await;
+        sleep(Duration::from_millis(50)).await;
     }
 }
 
@@ -117,6 +117,24 @@ async fn a_server_that_comes_back_empty_is_filled_again_without_being_asked_to()
         servers[(lost + 1) % 3] = None;
         assert_all(&broker, 1).await;
         put_all(&broker, 2).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_emptied_server_of_an_idle_cluster_is_filled_within_a_second() {
+    for lost in 0..3 {
+        let network = Network::new(lost as u64);
+        let mut servers = start(&network, 3, SNAPSHOT_ENTRIES).await;
+        let broker = connect(&network, "broker", 3, 2).await;
+        put_all(&broker, 1).await;
+        servers[lost] = None;
+        // The others have given up on it by then.
+        sleep(Duration::from_secs(3)).await;
+        servers[lost] = Some(start_one(&network, lost).await);
+        let start = Instant::now();
+        settled(&broker, 3).await;
+        let took = start.elapsed();
+        assert!(took < Duration::from_secs(1), "server {lost} was filled after {took:?}");
     }
 }
 

@@ -1,6 +1,7 @@
 use super::ReplicaState::{CutOff, Down, Missing, Stopped, Up};
 use super::*;
 use crate::replication::message::Position;
+use crate::replication::report::Past;
 
 /// A shard of servers 1, 2 and 3, among eight shards.
 const GROUP: GroupId = GroupId(3);
@@ -53,6 +54,7 @@ fn reports(groups: [Result<Option<GroupReport>, StatusError>; 3]) -> Reports {
             cluster: Some(ClusterId(1)),
             epoch: 9,
             groups: group.into_iter().collect(),
+            past: Past::default(),
         });
         (ServerId(id), report)
     };

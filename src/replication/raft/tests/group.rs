@@ -7,14 +7,25 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::log::Directory;
-use crate::replication::raft::{Group, GroupError, Peers, Settings, Timing};
-use crate::replication::{ClusterId, ServerId};
+use crate::replication::peers::{Acquaintances, Myself, Peers};
+use crate::replication::raft::{Group, GroupError, Settings, Timing};
+use crate::replication::{ClusterId, RunId, ServerId};
 use crate::transport::ChannelTransport;
 
 const SERVER: ServerId = ServerId(1);
 
+/// How a server in its first run reaches others.
+pub(super) fn peers_over(
+    server: ServerId,
+    transport: ChannelTransport,
+) -> Arc<Peers<ChannelTransport>> {
+    let (runs, standings) = (vec![RunId(1)], Vec::new());
+    let me = Myself { server, runs, standings, accept_past: false };
+    Arc::new(Peers::new(me, Acquaintances::default(), Arc::new(transport)))
+}
+
 fn peers(server: ServerId) -> Arc<Peers<ChannelTransport>> {
-    Arc::new(Peers::new(server, ChannelTransport::new().named("server")))
+    peers_over(server, ChannelTransport::new().named("server"))
 }
 
 /// Starts a replica on another server.

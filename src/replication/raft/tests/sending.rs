@@ -9,12 +9,13 @@ use openraft::network::RPCOption;
 use openraft::{RaftNetworkFactory, RaftNetworkV2};
 use tokio::time::Instant;
 
-use super::group::start_on;
+use super::group::{peers_over, start_on};
 use super::snapshot::machine_with_snapshot;
 use super::*;
-use crate::replication::message::{Bytes, Request, Response};
+use crate::replication::message::{Bytes, Reception, Request, Response};
+use crate::replication::meta::ClusterMap;
 use crate::replication::raft::Group;
-use crate::replication::raft::network::{ANSWER_TIME, Network, Peers};
+use crate::replication::raft::network::{ANSWER_TIME, Network};
 use crate::replication::raft::wire::RaftRequest;
 use crate::replication::{ClusterId, ServerId};
 use crate::transport::{BoxFuture, ChannelTransport, Frame, Handler, Transport};
@@ -69,10 +70,13 @@ impl Follower {
 
 impl Handler for Follower {
     fn handle(&self, _: &str, request: Frame) -> BoxFuture<'static, Frame> {
-        let Ok(Request::Raft { message, .. }) = message::decode(&request) else {
-            panic!("not a message to a replica")
-        };
-        Box::pin(self.clone().take(message.0))
+        match message::decode(&request) {
+            Ok(Request::Raft { message, .. }) => Box::pin(self.clone().take(message.0)),
+            Ok(Request::Introduce(_)) => {
+                Box::pin(async { message::encode(&Response::Introduced(Reception::Welcome)) })
+            }
+            _ => panic!("not a message to a replica"),
+        }
     }
 }
 
@@ -87,9 +91,10 @@ async fn send(faults: &[Fault]) -> (Duration, usize) {
     let transport = ChannelTransport::new();
     let listening = transport.named("follower");
     let _listener = listening.listen("follower", Arc::new(follower.clone())).await.unwrap();
-    let peers = Peers::new(LEADER, transport.named("leader"));
-    peers.addresses().update(&BTreeMap::from([(FOLLOWER, "follower".to_owned())]));
-    let mut network = Network::new(Arc::new(peers), ClusterId(1), GROUP);
+    let peers = peers_over(LEADER, transport.named("leader"));
+    let servers = BTreeMap::from([(FOLLOWER, "follower".to_owned())]);
+    peers.addresses().update(&ClusterMap::plan(ClusterId(1), 1, false, servers));
+    let mut network = Network::new(peers, ClusterId(1), GROUP);
     let mut connection = network.new_client(FOLLOWER.0, &()).await;
     let mut machine = machine_with_snapshot(&Storage::in_memory(), 9).await;
     let snapshot = machine.get_current_snapshot().await.unwrap().unwrap();
