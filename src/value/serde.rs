@@ -19,6 +19,7 @@ mod fault;
 mod ser;
 
 pub use de::from_value;
+pub(crate) use de::from_value_ref;
 pub use ser::to_value;
 
 use std::borrow::Cow;
