@@ -14,6 +14,7 @@
 //! finite, field names that are not UTF-8, integers outside `i64` and `u64`. Nothing is allocated
 //! for an announced length before its content arrives.
 
+mod buffer;
 mod de;
 mod fault;
 mod ser;
