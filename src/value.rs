@@ -50,6 +50,7 @@ pub use edit::{EditError, EditErrorKind};
 pub use list::{List, ListIntoIter};
 pub use path::{Path, Step};
 pub(crate) use print::quoted;
+pub(crate) use serde::from_value_ref;
 pub use serde::{from_value, to_value};
 pub use string::Str;
 

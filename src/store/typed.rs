@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use super::{CommandError, Put, Record, Store, StoreError};
 use crate::parser::{Condition, parse_path};
-use crate::value::{Path, ValueError, from_value, to_value};
+use crate::value::{Path, ValueError, from_value, from_value_ref, to_value};
 
 impl Record {
     /// Makes a Rust type of the document; the version stays at hand for a
@@ -36,13 +36,14 @@ impl Record {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn value_as<T: DeserializeOwned>(&self) -> Result<T, ValueError> {
-        T::deserialize(&self.value)
+        from_value_ref(&self.value)
     }
 }
 
 impl Store {
     /// Puts what `record` is as a value at `key`, in place of what was there. A struct or a map
-    /// can be put; see [`to_value`] for what becomes of each type. Durable when it returns.
+    /// can be put; see [`to_value`] for what becomes of each type. [`Store::get_as`] reads the same
+    /// type again, but for the few exceptions that [`to_value`] lists. Durable when it returns.
     ///
     /// # Errors
     ///

@@ -77,6 +77,26 @@ pub enum ValueErrorKind {
     /// of the field.
     #[error("given twice")]
     Duplicate,
+    /// A Rust `Some` holds `null`: a `None`, a unit, or another type without content. It would be
+    /// read as `None`.
+    #[error(
+        "Some that holds null would be read as None; use an enum, or leave the field out for None"
+    )]
+    NullInSome,
+    /// A Rust `i128` or `u128` inside of an internally tagged enum or a flattened field, where serde
+    /// reads none.
+    #[error(
+        "inside of an internally tagged enum or a flattened field serde reads no i128 or u128; \
+         use i64 or u64, or tag the enum with tag and content"
+    )]
+    WideInteger,
+    /// An integer or a boolean is the key of a Rust map inside of an internally tagged enum or a
+    /// flattened field, where serde reads no such key. The place is that of the key.
+    #[error(
+        "inside of an internally tagged enum or a flattened field serde reads no key of a map that \
+         is an integer or a boolean; use strings, or tag the enum with tag and content"
+    )]
+    NameBuffered,
 }
 
 /// Prints the names that may be used.

@@ -14,11 +14,13 @@
 //! finite, field names that are not UTF-8, integers outside `i64` and `u64`. Nothing is allocated
 //! for an announced length before its content arrives.
 
+mod buffer;
 mod de;
 mod fault;
 mod ser;
 
 pub use de::from_value;
+pub(crate) use de::from_value_ref;
 pub use ser::to_value;
 
 use std::borrow::Cow;

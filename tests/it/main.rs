@@ -16,6 +16,7 @@ mod ndjson;
 mod power;
 #[cfg(all(feature = "cluster", feature = "generator"))]
 mod programs;
+mod reads_back;
 #[cfg(feature = "cluster")]
 mod restarts;
 mod rust_types;

@@ -286,8 +286,6 @@ fn options_newtypes_tuples_and_units_are_what_they_hold() {
     is((), value!(null));
     is(Unit, value!(null));
     is(Vec::<u8>::new(), value!([]));
-    // JSON's limit, too: there is one null only.
-    assert_eq!(to_value(&Some(None::<u8>)), Ok(value!(null)));
     assert_eq!(from_value::<Option<Option<u8>>>(value!(null)), Ok(None));
     assert_eq!(from_value::<Option<Option<u8>>>(value!(1)), Ok(Some(Some(1))));
 
@@ -297,6 +295,213 @@ fn options_newtypes_tuples_and_units_are_what_they_hold() {
     assert_eq!(error::<(u8, u8)>(value!([1, 2, 3])), "expected 2 items, found 3 items");
     assert_eq!(error::<[u8; 2]>(value!([1, -1])), "[1]: expected u8, found the integer -1");
     assert_eq!(error::<Unit>(value!({})), "expected unit struct Unit, found a map");
+}
+
+#[test]
+fn some_of_nothing_is_refused_since_it_would_be_none() {
+    let null = "Some that holds null would be read as None; \
+                use an enum, or leave the field out for None";
+    assert_eq!(refusal(Some(None::<u8>)), null);
+    assert_eq!(refusal([Some(Some(())), None]), format!("[0]: {null}"));
+    assert_eq!(refusal(Zip { zip: Some(Unit) }), format!("zip: {null}"));
+    assert_eq!(refusal(BTreeMap::from([("a", Some(Value::Null))])), format!("a: {null}"));
+    assert_eq!(to_value(&Some(None::<u8>)).unwrap_err().kind(), &ValueErrorKind::NullInSome);
+
+    // The usual way to tell a field that is null from one that is left out.
+    let patch = |zip| Patch { zip };
+    is(patch(None), value!({}));
+    is(patch(Some(None)), value!({ "zip": null }));
+    is(patch(Some(Some(5))), value!({ "zip": 5 }));
+}
+
+#[derive(Serialize)]
+struct Zip<T> {
+    zip: Option<T>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::option_option, reason = "the usual way to tell null from nothing")]
+struct Patch {
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "null_is_some")]
+    zip: Option<Option<u8>>,
+}
+
+mod null_is_some {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[expect(clippy::ref_option, reason = "serde asks for this form")]
+    pub(super) fn serialize<T: Serialize, S: Serializer>(
+        zip: &Option<T>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match zip {
+            Some(inner) => inner.serialize(serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<T>, D::Error> {
+        T::deserialize(deserializer).map(Some)
+    }
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Sums<K: Ord> {
+    by_key: BTreeMap<K, u8>,
+    total: u128,
+}
+
+fn sums<K: Ord>(key: K, total: u128) -> Sums<K> {
+    Sums { by_key: [(key, 1)].into(), total }
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+enum Report {
+    Sums(Sums<u16>),
+    Total { total: i128 },
+    ByFlag { by_flag: BTreeMap<bool, u8> },
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct WithFlat<T> {
+    total: u128,
+    by_number: BTreeMap<u8, u8>,
+    #[serde(flatten)]
+    flat: T,
+}
+
+#[test]
+fn integers_that_serde_cannot_buffer_are_refused_in_their_place() {
+    let inside = "inside of an internally tagged enum or a flattened field serde reads no";
+    let name = format!(
+        "{inside} key of a map that is an integer or a boolean; \
+         use strings, or tag the enum with tag and content"
+    );
+    let wide =
+        format!("{inside} i128 or u128; use i64 or u64, or tag the enum with tag and content");
+    assert_eq!(refusal([Report::Sums(sums(5, 1))]), format!("[0].by_key.5: {name}"));
+    assert_eq!(refusal([Report::Total { total: 1 }]), format!("[0].total: {wide}"));
+    let by_flag = [(true, 1)].into();
+    assert_eq!(refusal(Report::ByFlag { by_flag }), format!("by_flag.true: {name}"));
+
+    let flat = |flat| WithFlat { total: 1, by_number: [(5, 1)].into(), flat };
+    assert_eq!(refusal(flat(BTreeMap::from([("more", 1_u128)]))), format!("more: {wide}"));
+    let refused = refusal(WithFlat {
+        total: 1,
+        by_number: BTreeMap::new(),
+        flat: BTreeMap::from([(-5, "a")]),
+    });
+    assert_eq!(refused, format!("-5: {name}"));
+}
+
+#[test]
+fn integers_beside_flattened_fields_and_in_tagged_structs_are_not_refused() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "type", rename = "tagged")]
+    struct Tagged {
+        total: u128,
+        by_number: BTreeMap<u8, u8>,
+    }
+    let tagged = || Tagged { total: 1, by_number: [(5, 1)].into() };
+    is(tagged(), value!({ "type": "tagged", "total": 1, "by_number": { "5": 1 } }));
+    let kept = WithFlat { total: 1, by_number: [(5, 1)].into(), flat: Internal::Dot { x: 1 } };
+    is(kept, value!({ "total": 1, "by_number": { "5": 1 }, "type": "Dot", "x": 1 }));
+    is(BTreeMap::from([("type".to_owned(), "Total".to_owned())]), value!({ "type": "Total" }));
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "t", content = "c")]
+enum TagLast {
+    Sums(Sums<i8>),
+    Nothing,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Point {
+    y: i8,
+    x: u8,
+}
+
+#[test]
+fn the_tag_of_an_adjacent_enum_is_read_before_its_content() {
+    is(
+        TagLast::Sums(sums(-5, 1)),
+        value!({ "t": "Sums", "c": { "by_key": { "-5": 1 }, "total": 1 } }),
+    );
+    is(TagLast::Nothing, value!({ "t": "Nothing" }));
+    let content = |total: Value| value!({ "by_key": {}, "total": total });
+    let with_more = value!({ "a": 1, "c": null, "t": "Nothing", "z": 2 });
+    assert_eq!(from_value(with_more), Ok(TagLast::Nothing));
+    let found = error::<[TagLast; 1]>(value!([{ "t": "Sums", "c": (content(value!("x"))) }]));
+    assert_eq!(found, "[0].c.total: expected u128, found a string");
+    assert_eq!(error::<TagLast>(value!({ "c": (content(value!(1))) })), "t: missing");
+    let found = error::<TagLast>(value!({ "t": 5, "c": null }));
+    assert_eq!(found, "t: expected a variant of TagLast, found the integer 5");
+
+    is(Point { y: 1, x: 2 }, value!({ "y": 1, "x": 2 }));
+    let more = value!({ "a": 0, "x": 1, "y": 2, "z": 3 });
+    assert_eq!(error::<Point>(more), "a: no such field, expected one of y, x");
+    assert_eq!(
+        error::<Point>(value!({ "x": 300, "y": 2 })),
+        "x: expected u8, found the integer 300"
+    );
+    assert_eq!(
+        error::<Point>(value!({ "x": 1, "y": 300 })),
+        "y: expected i8, found the integer 300"
+    );
+    assert_eq!(error::<Point>(value!({ "x": 1 })), "y: missing");
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Known {
+    Point { x: u8 },
+    ByFlag(BTreeMap<bool, u8>),
+    ByNumber(BTreeMap<i64, u8>),
+    Names(BTreeMap<String, u8>),
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Numbers {
+    First { first: u8 },
+    ByFlag(BTreeMap<bool, u8>),
+    ByNumber(BTreeMap<u64, u8>),
+}
+
+#[test]
+fn integers_as_keys_in_untagged_enums_are_read_by_value() {
+    let read = |value| from_value::<[Known; 1]>(value!([(value)])).map(|[known]| known);
+    assert_eq!(read(value!({ "x": 1 })), Ok(Known::Point { x: 1 }));
+    assert_eq!(
+        read(value!({ "a": 1, "5": 2 })).unwrap(),
+        Known::Names([("5".to_owned(), 2), ("a".to_owned(), 1)].into(),)
+    );
+
+    for numbers in [
+        Numbers::ByFlag([(true, 1), (false, 2)].into()),
+        Numbers::ByNumber([(0, 1), (u64::MAX, 2)].into()),
+    ] {
+        let value = to_value(&[&numbers]).unwrap();
+        assert_eq!(from_value(value).as_ref(), Ok(&[numbers]));
+    }
+    // A name is never taken for the index of a field, and the first error is the one that is told.
+    let found = from_value::<[Numbers; 1]>(value!([{ "-1": 1 }])).unwrap_err();
+    let none = "[0]: data did not match any variant of untagged enum Numbers";
+    assert_eq!(found.to_string(), none);
+    let found = from_value::<AnyStruct>(value!({ "0": 1 })).unwrap_err();
+    assert_eq!(found.to_string(), "data did not match any variant of untagged enum AnyStruct");
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum AnyStruct {
+    #[expect(dead_code, reason = "nothing is read")]
+    First { first: u8 },
 }
 
 #[test]

@@ -11,7 +11,8 @@ use crate::value::{Path, from_value, to_value};
 
 impl<T: Transport> Broker<T> {
     /// Puts what `record` is as a value at `key`, in place of what was there. A struct or a map
-    /// can be put; see [`to_value`] for what becomes of each type.
+    /// can be put; see [`to_value`] for what becomes of each type. [`Broker::get_as`] reads the same
+    /// type again, but for the few exceptions that [`to_value`] lists.
     ///
     /// # Errors
     ///

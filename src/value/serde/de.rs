@@ -1,5 +1,9 @@
 //! From a value to any Rust type.
 
+use std::fmt::Display;
+use std::str::FromStr;
+
+use ::serde::Deserialize;
 use ::serde::de::value::StrDeserializer;
 use ::serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error, IntoDeserializer,
@@ -15,15 +19,18 @@ use crate::trie::Cursor;
 /// Makes a Rust type of a value, the inverse of [`to_value`](super::to_value). Takes **O(n)** for
 /// `n` parts.
 ///
-/// Whatever [`to_value`](super::to_value) makes of a type reads back. Besides:
+/// It reads back what [`to_value`](super::to_value) makes of a type, with the exceptions that are
+/// listed there. Besides:
 /// - integers are read into floats where the float is exactly the integer, and floats into `f32` as
 ///   the nearest; floats are never read into integers;
 /// - bytes are read from a list of integers, and from a string, whose UTF-8 they are;
 /// - integers, booleans, characters and unit variants as keys of a map are read from field names.
 ///
 /// A type that borrows its strings, or a value that is needed afterwards, is read by reference:
-/// `T::deserialize(&value)` does the same for `&Value`. It takes as long, since nothing is moved
-/// out of a value that others may share.
+/// `T::deserialize(&value)` takes `&Value`. It takes as long, since nothing is moved out of a value
+/// that others may share. It reads the same but for one thing: integers and booleans as keys of a map
+/// inside of an untagged enum. serde buffers these keys as strings, from which it reads neither.
+/// `from_value` tries a value that does not fit once more, with such keys as integers and booleans.
 ///
 /// # Errors
 /// With the place of the fault, where serde tells it (it does not inside of `flatten`, `untagged`
@@ -67,7 +74,24 @@ use crate::trie::Cursor;
 /// ```
 #[expect(clippy::needless_pass_by_value, reason = "the name and form that other formats have")]
 pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, ValueError> {
-    T::deserialize(&value)
+    from_value_ref(&value)
+}
+
+/// As [`from_value`], of a value that is kept. If the value does not fit the type, it is read once
+/// more with names as numbers, since an untagged enum may want them so.
+pub(crate) fn from_value_ref<'de, T: Deserialize<'de>>(value: &'de Value) -> Result<T, ValueError> {
+    let read = |names| T::deserialize(Reader { value, depth_left: DEPTH_MAX, names });
+    read(Names::Text).or_else(|error| read(Names::Parsed).map_err(|_| error))
+}
+
+/// The form in which the names of a map are handed to a type that takes any, such as the buffer in
+/// which serde keeps the content of an untagged enum. From there no integer is read from a string,
+/// and no string from an integer.
+#[derive(Clone, Copy, PartialEq)]
+enum Names {
+    Text,
+    /// As integers and booleans, if each name of the map is one.
+    Parsed,
 }
 
 /// Has a reader of the whole value do what is asked.
@@ -78,7 +102,7 @@ macro_rules! by_reader {
             $($argument: $type,)*
             visitor: V,
         ) -> Result<V::Value, ValueError> {
-            Reader { value: self, depth_left: DEPTH_MAX }.$method($($argument,)* visitor)
+            Reader { value: self, depth_left: DEPTH_MAX, names: Names::Text }.$method($($argument,)* visitor)
         }
     )*};
 }
@@ -94,13 +118,14 @@ impl<'de> Deserializer<'de> for &'de Value {
         deserialize_byte_buf()
         deserialize_option()
         deserialize_newtype_struct(name: &'static str)
+        deserialize_struct(name: &'static str, fields: &'static [&'static str])
         deserialize_enum(name: &'static str, variants: &'static [&'static str])
         deserialize_ignored_any()
     }
 
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 char str string unit unit_struct seq tuple
-        tuple_struct map struct identifier
+        tuple_struct map identifier
     }
 }
 
@@ -116,6 +141,7 @@ impl<'de> IntoDeserializer<'de, ValueError> for &'de Value {
 struct Reader<'de> {
     value: &'de Value,
     depth_left: usize,
+    names: Names,
 }
 
 impl<'de> Deserializer<'de> for Reader<'de> {
@@ -130,13 +156,13 @@ impl<'de> Deserializer<'de> for Reader<'de> {
             Value::Float(value) => visitor.visit_f64(check_finite(*value)?),
             Value::Str(value) => visitor.visit_borrowed_str(value),
             Value::List(items) => {
-                let mut items =
-                    Items { all: items, index: 0, depth_left: descend(self.depth_left)? };
+                let depth_left = descend(self.depth_left)?;
+                let mut items = Items { all: items, index: 0, depth_left, names: self.names };
                 let value = visitor.visit_seq(&mut items)?;
                 items.finish()?;
                 Ok(value)
             }
-            Value::Map(fields) => visitor.visit_map(Fields::new(fields, self.depth_left)?),
+            Value::Map(fields) => visitor.visit_map(self.fields(fields)?),
         }
     }
 
@@ -182,6 +208,23 @@ impl<'de> Deserializer<'de> for Reader<'de> {
         visitor.visit_newtype_struct(self)
     }
 
+    /// An adjacently tagged enum is a struct of two fields, the tag and the content. The tag is handed
+    /// out first, whatever the order of the names, so that serde need not put the content into its
+    /// buffer.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ValueError> {
+        match (self.value, fields) {
+            (Value::Map(map), [tag, content]) if map.len() == 2 && tag > content => {
+                visitor.visit_map(self.fields(map)?.turned(map, [tag, content]))
+            }
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         name: &'static str,
@@ -191,7 +234,7 @@ impl<'de> Deserializer<'de> for Reader<'de> {
         let variant = match self.value {
             Value::Str(variant) => Variant::Name(variant),
             Value::Map(fields) if fields.len() == 1 => {
-                let mut fields = Fields::new(fields, self.depth_left)?;
+                let mut fields = self.fields(fields)?;
                 fields.advance();
                 Variant::Field(fields)
             }
@@ -213,11 +256,15 @@ impl<'de> Deserializer<'de> for Reader<'de> {
 
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 char str string unit unit_struct seq tuple
-        tuple_struct map struct identifier
+        tuple_struct map identifier
     }
 }
 
 impl<'de> Reader<'de> {
+    fn fields(&self, fields: &'de Map) -> Result<Fields<'de>, ValueErrorKind> {
+        Fields::new(fields, self.depth_left, self.names)
+    }
+
     /// Reads a number into a type whose floats are those that `nearest` gives. An integer that is
     /// none of them is out of its range.
     fn deserialize_float<V: Visitor<'de>>(
@@ -267,6 +314,7 @@ struct Items<'de> {
     /// Of the item that comes next.
     index: usize,
     depth_left: usize,
+    names: Names,
 }
 
 impl Items<'_> {
@@ -289,7 +337,7 @@ impl<'de> SeqAccess<'de> for &mut Items<'de> {
         let Some(value) = self.all.get(self.index) else { return Ok(None) };
         let index = self.index;
         self.index += 1;
-        seed.deserialize(Reader { value, depth_left: self.depth_left })
+        seed.deserialize(Reader { value, depth_left: self.depth_left, names: self.names })
             .map(Some)
             .map_err(|error| error.under(index))
     }
@@ -299,42 +347,105 @@ impl<'de> SeqAccess<'de> for &mut Items<'de> {
     }
 }
 
-/// Hands out the fields of a map. The cursor lends their names, so none is copied unless an error
+/// Hands out the fields of a map, in their order. The cursor lends their names, so none is copied unless an error
 /// has to name it.
 struct Fields<'de> {
     cursor: Cursor<'de, Value>,
     /// How many fields are left behind the cursor.
     left: usize,
-    /// The value at the cursor.
+    /// The value of the field that was reached last.
     value: &'de Value,
     depth_left: usize,
+    /// Of the maps inside of the values.
+    names: Names,
+    /// Of this map.
+    own_names: Names,
+    turn: Turn<'de>,
+}
+
+/// The fields of a map of two, in the other order.
+#[derive(Clone, Copy)]
+enum Turn<'de> {
+    /// The fields are handed out in their order.
+    None,
+    /// The second field comes next, at which the cursor is already.
+    Second { value: &'de Value, first: (&'static str, &'de Value) },
+    /// The first field comes next, after the second.
+    First(&'static str, &'de Value),
+    /// The first field was reached last.
+    AtFirst(&'static str),
 }
 
 impl<'de> Fields<'de> {
-    fn new(fields: &'de Map, depth_left: usize) -> Result<Self, ValueErrorKind> {
+    fn new(fields: &'de Map, depth_left: usize, names: Names) -> Result<Self, ValueErrorKind> {
         let depth_left = descend(depth_left)?;
-        let cursor = fields.cursor();
-        Ok(Fields { cursor, left: fields.len(), value: &Value::Null, depth_left })
+        let all_parse = names == Names::Parsed && fields.keys().all(|name| is_parsed(&name));
+        Ok(Fields {
+            cursor: fields.cursor(),
+            left: fields.len(),
+            value: &Value::Null,
+            depth_left,
+            names,
+            own_names: if all_parse { Names::Parsed } else { Names::Text },
+            turn: Turn::None,
+        })
+    }
+
+    /// Has the second of two fields come first, if they are those of these names.
+    fn turned(mut self, fields: &'de Map, [second, first]: [&'static str; 2]) -> Self {
+        let first_value = self.next_if_named(first);
+        let second_value = self.next_if_named(second);
+        match (first_value, second_value) {
+            (Some(first_value), Some(value)) => {
+                self.turn = Turn::Second { value, first: (first, first_value) };
+            }
+            _ => self.cursor = fields.cursor(),
+        }
+        self
+    }
+
+    /// The value of the next field of the cursor, if it has this name.
+    fn next_if_named(&mut self, name: &str) -> Option<&'de Value> {
+        let (found, value) = self.cursor.next()?;
+        (found == name.as_bytes()).then_some(value)
     }
 
     /// Goes to the next field; returns whether there was one.
     fn advance(&mut self) -> bool {
-        let Some((_, value)) = self.cursor.next() else { return false };
+        let Some(value) = self.next_value() else { return false };
         self.value = value;
         self.left -= 1;
         true
     }
 
-    /// The name of the field at the cursor.
+    fn next_value(&mut self) -> Option<&'de Value> {
+        match self.turn {
+            Turn::None => self.cursor.next().map(|(_, value)| value),
+            Turn::Second { value, first: (name, first) } => {
+                self.turn = Turn::First(name, first);
+                Some(value)
+            }
+            Turn::First(name, value) => {
+                self.turn = Turn::AtFirst(name);
+                Some(value)
+            }
+            Turn::AtFirst(_) => None,
+        }
+    }
+
+    /// The name of the field that was reached last.
     fn name(&self) -> Result<&str, ValueErrorKind> {
-        field_name(self.cursor.last_key())
+        match self.turn {
+            Turn::AtFirst(name) => Ok(name),
+            _ => field_name(self.cursor.last_key()),
+        }
     }
 
     fn reader(&self) -> Reader<'de> {
-        Reader { value: self.value, depth_left: self.depth_left }
+        Reader { value: self.value, depth_left: self.depth_left, names: self.names }
     }
 
-    /// The error of the field at the cursor, seen from the map.
+    /// The error of the field that was reached last, seen from the map.
     fn fault(&self, error: ValueError) -> ValueError {
         match self.name() {
             Ok(name) => error.under(name),
@@ -358,7 +469,9 @@ impl<'de> MapAccess<'de> for Fields<'de> {
             [] => self.fault(error),
             _ => error,
         };
-        seed.deserialize(NameReader(self.name()?)).map(Some).map_err(placed)
+        seed.deserialize(NameReader { name: self.name()?, form: self.own_names })
+            .map(Some)
+            .map_err(placed)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(
@@ -451,16 +564,44 @@ impl<'de> VariantAccess<'de> for Variant<'de> {
 }
 
 /// Reads a field name as the key of a Rust map: numbers and booleans from their text.
-struct NameReader<'a>(&'a str);
+struct NameReader<'a> {
+    name: &'a str,
+    form: Names,
+}
 
-/// Keys that are parsed from the name. Each has one text only, so that two fields never become one.
+/// The key that the name is the text of. Each key has one text only, so that two fields never
+/// become one.
+fn parsed<T: FromStr + Display>(name: &str) -> Option<T> {
+    name.parse().ok().filter(|key: &T| key.to_string() == name)
+}
+
+/// Returns whether the name is an integer of 64 bits or a boolean.
+fn is_parsed(name: &[u8]) -> bool {
+    let is = |name| {
+        parsed::<i64>(name).is_some()
+            || parsed::<u64>(name).is_some()
+            || parsed::<bool>(name).is_some()
+    };
+    str::from_utf8(name).is_ok_and(is)
+}
+
+/// Keys that are parsed from the name.
 macro_rules! parsed_names {
     ($($method:ident: $type:ty => $visit:ident),*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
-            match self.0.parse::<$type>() {
-                Ok(key) if key.to_string() == self.0 => visitor.$visit(key),
-                _ => Err(Error::invalid_value(Unexpected::Other("the field name"), &visitor)),
+            match parsed::<$type>(self.name) {
+                Some(key) => visitor.$visit(key),
+                None => Err(Error::invalid_value(Unexpected::Other("the field name"), &visitor)),
             }
+        }
+    )*};
+}
+
+/// Keys that are the name.
+macro_rules! plain_names {
+    ($($method:ident)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
+            visitor.visit_str(self.name)
         }
     )*};
 }
@@ -482,8 +623,27 @@ impl<'de> Deserializer<'de> for NameReader<'_> {
         deserialize_u128: u128 => visit_u128
     );
 
+    plain_names!(
+        deserialize_char
+        deserialize_str
+        deserialize_string
+        deserialize_bytes
+        deserialize_byte_buf
+        deserialize_identifier
+    );
+
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
-        visitor.visit_str(self.0)
+        let Names::Parsed = self.form else { return visitor.visit_str(self.name) };
+        // An unsigned integer could be taken for the index of a field, a signed one never is.
+        if let Some(key) = parsed::<i64>(self.name) {
+            visitor.visit_i64(key)
+        } else if let Some(key) = parsed::<u64>(self.name) {
+            visitor.visit_u64(key)
+        } else if let Some(key) = parsed::<bool>(self.name) {
+            visitor.visit_bool(key)
+        } else {
+            visitor.visit_str(self.name)
+        }
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
@@ -504,12 +664,11 @@ impl<'de> Deserializer<'de> for NameReader<'_> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, ValueError> {
-        let key: StrDeserializer<'_, ValueError> = self.0.into_deserializer();
+        let key: StrDeserializer<'_, ValueError> = self.name.into_deserializer();
         key.deserialize_enum(name, variants, visitor)
     }
 
     forward_to_deserialize_any! {
-        f32 f64 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct
-        identifier ignored_any
+        f32 f64 unit unit_struct seq tuple tuple_struct map struct ignored_any
     }
 }

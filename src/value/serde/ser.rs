@@ -1,5 +1,7 @@
 //! From any Rust type to a value.
 
+use std::panic::Location;
+
 use ::serde::Serialize;
 use ::serde::ser::{
     Error, Impossible, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant,
@@ -9,6 +11,7 @@ use ::serde::ser::{
 use super::super::check::{check_finite, descend};
 use super::super::{DEPTH_MAX, List, Map, Value, ValueError, ValueErrorKind};
 use super::ITEMS_TRUSTED;
+use super::buffer::{by_wrapper, is_bare_str};
 
 /// Makes a value of any type that implements [`Serialize`]. Takes **O(n)** for `n` parts.
 ///
@@ -17,10 +20,32 @@ use super::ITEMS_TRUSTED;
 /// map from its name to its content. Integers, booleans, characters and unit variants as keys of a
 /// map become their text.
 ///
+/// # Reading back
+/// [`from_value`](super::from_value) reads the same type again, or this function refuses:
+/// - `Some` of a type that becomes `null`, such as `Some(None)` or `Some(())`: it would be read as
+///   `None`. To tell a field that is `null` from one that is left out, write the inner option, as
+///   `serde_with::rust::double_option` does.
+/// - 128-bit integers, and integers and booleans as keys, inside of an internally tagged enum or a
+///   flattened field: serde reads both by way of a buffer that has no such integers and keys.
+///   Externally and adjacently tagged enums have no such limit.
+///
+/// Some types do not tell, when they are written, that they will not be read as they were:
+/// - An untagged enum is read as the first variant that fits, and as the key of a map it is a string.
+///   A variant with 128-bit integers never fits. One with integers or booleans as keys fits
+///   `from_value` and not `T::deserialize(&value)`; it fits neither if the record has, in another
+///   such enum or flattened field, a map whose strings are all integers or booleans.
+/// - A flattened `Option` that is `None`, of a type that needs no field, is read as `Some`. A flattened
+///   map takes every field that no field before it took, so there should be one, and it comes last.
+///   A unit variant of an untagged enum, flattened or in an internally tagged enum, fits nothing.
+/// - Attributes that are for one direction only: `skip_serializing_if` without `default`,
+///   `serialize_with` without `deserialize_with`, a `rename` for one of both.
+///
 /// # Errors
 /// [`TooDeep`](ValueErrorKind::TooDeep) beyond [`DEPTH_MAX`], [`NotFinite`](ValueErrorKind::NotFinite),
 /// [`IntegerOutOfRange`](ValueErrorKind::IntegerOutOfRange),
-/// [`NameNotString`](ValueErrorKind::NameNotString), or
+/// [`NameNotString`](ValueErrorKind::NameNotString), [`Duplicate`](ValueErrorKind::Duplicate) if two
+/// keys or fields have one name, [`NullInSome`](ValueErrorKind::NullInSome),
+/// [`WideInteger`](ValueErrorKind::WideInteger), [`NameBuffered`](ValueErrorKind::NameBuffered), or
 /// [`Refused`](ValueErrorKind::Refused) by the type itself; with the place of the fault.
 ///
 /// # Examples
@@ -39,19 +64,31 @@ use super::ITEMS_TRUSTED;
 /// # Ok::<(), triekv::value::ValueError>(())
 /// ```
 pub fn to_value<T: Serialize + ?Sized>(source: &T) -> Result<Value, ValueError> {
-    source.serialize(Writer { depth_left: DEPTH_MAX })
+    source.serialize(Writer { depth_left: DEPTH_MAX, buffered: false })
 }
 
 /// Makes one value in which so many containers may lie within each other.
 #[derive(Clone, Copy)]
 struct Writer {
     depth_left: usize,
+    /// serde will read it through its buffer.
+    buffered: bool,
 }
 
 impl Writer {
     /// The writer for what lies inside a container.
     fn inside(self) -> Result<Writer, ValueError> {
-        Ok(Writer { depth_left: descend(self.depth_left)? })
+        Ok(Writer { depth_left: descend(self.depth_left)?, ..self })
+    }
+
+    /// The same writer, called from where `caller` is.
+    fn called_by(self, caller: &Location<'_>) -> Writer {
+        Writer { buffered: self.buffered || by_wrapper(caller), ..self }
+    }
+
+    /// Refuses an integer of 128 bits where the buffer of serde has to hold it.
+    fn check_wide(self) -> Result<(), ValueErrorKind> {
+        if self.buffered { Err(ValueErrorKind::WideInteger) } else { Ok(()) }
     }
 
     fn list(self, length: Option<usize>) -> Result<ListWriter, ValueError> {
@@ -60,8 +97,9 @@ impl Writer {
         Ok(ListWriter { items, inside, variant: None })
     }
 
-    fn map(self) -> Result<MapWriter, ValueError> {
-        Ok(MapWriter { fields: Map::new(), name: None, inside: self.inside()?, variant: None })
+    fn map(self, own_tag: Option<&'static str>) -> Result<MapWriter, ValueError> {
+        let (fields, inside) = (Map::new(), self.inside()?);
+        Ok(MapWriter { fields, name: None, inside, variant: None, own_tag })
     }
 }
 
@@ -105,6 +143,7 @@ impl Serializer for Writer {
     }
 
     fn serialize_i128(self, value: i128) -> Result<Value, ValueError> {
+        self.check_wide()?;
         match i64::try_from(value) {
             Ok(value) => Ok(Value::Int(value)),
             Err(_) => u64::try_from(value)
@@ -130,6 +169,7 @@ impl Serializer for Writer {
     }
 
     fn serialize_u128(self, value: u128) -> Result<Value, ValueError> {
+        self.check_wide()?;
         u64::try_from(value).map(Value::from).map_err(|_| ValueErrorKind::IntegerOutOfRange.into())
     }
 
@@ -159,7 +199,10 @@ impl Serializer for Writer {
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<Value, ValueError> {
-        value.serialize(self)
+        match value.serialize(self)? {
+            Value::Null => Err(ValueErrorKind::NullInSome.into()),
+            value => Ok(value),
+        }
     }
 
     fn serialize_unit(self) -> Result<Value, ValueError> {
@@ -224,16 +267,16 @@ impl Serializer for Writer {
         Ok(ListWriter { variant: Some(variant), ..self.inside()?.list(Some(length))? })
     }
 
-    fn serialize_map(self, _length: Option<usize>) -> Result<MapWriter, ValueError> {
-        self.map()
+    #[track_caller]
+    fn serialize_map(self, length: Option<usize>) -> Result<MapWriter, ValueError> {
+        // A derived implementation with flattened fields does not know how many there will be.
+        let own_tag = if length.is_none() { Some("") } else { None };
+        self.called_by(Location::caller()).map(own_tag)
     }
 
-    fn serialize_struct(
-        self,
-        _name: &'static str,
-        _length: usize,
-    ) -> Result<MapWriter, ValueError> {
-        self.map()
+    #[track_caller]
+    fn serialize_struct(self, name: &'static str, _length: usize) -> Result<MapWriter, ValueError> {
+        self.called_by(Location::caller()).map(Some(name))
     }
 
     fn serialize_struct_variant(
@@ -243,7 +286,7 @@ impl Serializer for Writer {
         variant: &'static str,
         _length: usize,
     ) -> Result<MapWriter, ValueError> {
-        Ok(MapWriter { variant: Some(variant), ..self.inside()?.map()? })
+        Ok(MapWriter { variant: Some(variant), ..self.inside()?.map(None)? })
     }
 }
 
@@ -301,11 +344,18 @@ struct MapWriter {
     name: Option<String>,
     inside: Writer,
     variant: Option<&'static str>,
+    /// If the first field can be a tag, the tag that belongs to a struct and not to an enum.
+    own_tag: Option<&'static str>,
 }
 
 impl MapWriter {
-    fn insert<T: Serialize + ?Sized>(&mut self, name: &str, field: &T) -> Result<(), ValueError> {
-        let inserted = field.serialize(self.inside).and_then(|field| {
+    fn insert<T: Serialize + ?Sized>(
+        &mut self,
+        name: &str,
+        field: &T,
+        inside: Writer,
+    ) -> Result<(), ValueError> {
+        let inserted = field.serialize(inside).and_then(|field| {
             // Two keys of a Rust map may have the same text, and so may flattened fields.
             let before = self.fields.insert(name, field);
             before.map_or(Ok(()), |_| Err(ValueErrorKind::Duplicate.into()))
@@ -314,6 +364,16 @@ impl MapWriter {
             let error = error.under(name);
             self.variant.into_iter().fold(error, ValueError::under)
         })
+    }
+
+    /// Notes that the field after which this is called is the tag of an enum, if it is.
+    #[inline]
+    fn note_tag<T: ?Sized>(&mut self, name: &str) {
+        if !is_bare_str::<T>() || self.fields.len() != 1 {
+            return;
+        }
+        let tag = self.fields.get(name).and_then(Value::as_str);
+        self.inside.buffered |= self.own_tag.is_some() && self.own_tag != tag;
     }
 
     fn finish(self) -> Value {
@@ -325,14 +385,33 @@ impl SerializeMap for MapWriter {
     type Ok = Value;
     type Error = ValueError;
 
+    #[track_caller]
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), ValueError> {
-        self.name = Some(key.serialize(NameWriter)?);
+        let Writer { buffered, .. } = self.inside.called_by(Location::caller());
+        self.name = Some(key.serialize(NameWriter { buffered })?);
         Ok(())
     }
 
+    #[track_caller]
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), ValueError> {
         let name = self.name.take().ok_or_else(|| ValueError::custom("a value without its key"))?;
-        self.insert(&name, value)
+        self.insert(&name, value, self.inside.called_by(Location::caller()))
+    }
+
+    #[track_caller]
+    fn serialize_entry<K: Serialize + ?Sized, T: Serialize + ?Sized>(
+        &mut self,
+        key: &K,
+        value: &T,
+    ) -> Result<(), ValueError> {
+        let inside = self.inside.called_by(Location::caller());
+        let name = key.serialize(NameWriter { buffered: inside.buffered })?;
+        self.insert(&name, value, inside)?;
+        // The tag of a flattened enum is of no concern to the fields beside it.
+        if is_bare_str::<K>() && !inside.buffered {
+            self.note_tag::<T>(&name);
+        }
+        Ok(())
     }
 
     fn end(self) -> Result<Value, ValueError> {
@@ -349,7 +428,9 @@ impl SerializeStruct for MapWriter {
         name: &'static str,
         field: &T,
     ) -> Result<(), ValueError> {
-        self.insert(name, field)
+        self.insert(name, field, self.inside)?;
+        self.note_tag::<T>(name);
+        Ok(())
     }
 
     fn end(self) -> Result<Value, ValueError> {
@@ -366,7 +447,7 @@ impl SerializeStructVariant for MapWriter {
         name: &'static str,
         field: &T,
     ) -> Result<(), ValueError> {
-        self.insert(name, field)
+        self.insert(name, field, self.inside)
     }
 
     fn end(self) -> Result<Value, ValueError> {
@@ -375,7 +456,10 @@ impl SerializeStructVariant for MapWriter {
 }
 
 /// Makes a field name of the key of a Rust map.
-struct NameWriter;
+struct NameWriter {
+    /// serde will read it through its buffer, where keys are strings.
+    buffered: bool,
+}
 
 type NoName = Impossible<String, ValueError>;
 
@@ -383,11 +467,15 @@ fn no_name<T>() -> Result<T, ValueError> {
     Err(ValueErrorKind::NameNotString.into())
 }
 
-/// Keys whose `Display` is the name.
+/// Keys whose `Display` is the name, and which are parsed from it.
 macro_rules! named_by_display {
     ($($method:ident($type:ty)),*) => {$(
         fn $method(self, key: $type) -> Result<String, ValueError> {
-            Ok(key.to_string())
+            let name = key.to_string();
+            match self.buffered {
+                true => Err(ValueError::from(ValueErrorKind::NameBuffered).under(name)),
+                false => Ok(name),
+            }
         }
     )*};
 }
@@ -414,10 +502,16 @@ impl Serializer for NameWriter {
         serialize_u16(u16),
         serialize_u32(u32),
         serialize_u64(u64),
-        serialize_u128(u128),
-        serialize_char(char),
-        serialize_str(&str)
+        serialize_u128(u128)
     );
+
+    fn serialize_char(self, key: char) -> Result<String, ValueError> {
+        Ok(key.to_string())
+    }
+
+    fn serialize_str(self, key: &str) -> Result<String, ValueError> {
+        Ok(key.to_owned())
+    }
 
     fn serialize_unit_variant(
         self,
