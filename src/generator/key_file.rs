@@ -42,7 +42,8 @@ impl FieldType {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Field {
-    /// Neither empty nor with blanks, quotes, backslashes or characters in it that [`needs_escape`].
+    /// Neither empty nor with blanks, quotes, backslashes or characters in it that are printed as
+    /// escapes ([`needs_escape`]).
     pub name: String,
     /// What it holds.
     pub field_type: FieldType,

@@ -24,11 +24,12 @@ pub fn needs_escape(character: char) -> bool {
     )
 }
 
-/// A text from elsewhere, made harmless: `Display` writes each character that [`needs_escape`] as in a
-/// string of the grammar, `\n` or `\u001b`, and the others as they are.
+/// A text from elsewhere that is printed without harm to a terminal. `Display` writes the characters for
+/// which [`needs_escape`] holds as in a string of the grammar, `\n` or `\u001b`, and all others as they
+/// are.
 ///
-/// It is for names of files, addresses and messages, which nobody reads back: a backslash in them
-/// stays single. Values and paths do the same in their own `Display`, and can be read back.
+/// It is for names of files, addresses and messages, which are not read back: a backslash in them stays
+/// single. Values and paths have the same escapes in their own `Display`, and are read back.
 ///
 /// # Examples
 /// ```
@@ -56,8 +57,8 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// The escape of a character between quotes: of one that [`needs_escape`], a double quote or a
-/// backslash. All of them are below U+10000.
+/// The escape, between quotes, of a double quote, a backslash or a character for which [`needs_escape`]
+/// holds. All of them are below U+10000.
 pub(super) fn escape(character: char) -> impl Iterator<Item = u8> {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let short = match character {

@@ -13,6 +13,9 @@ const LEADS: [u8; 4] = [0xC2, 0xD8, 0xE2, 0xEF];
 
 const DELETE: u8 = 0x7F;
 
+/// Half a word of blanks, above a half that is none.
+const BLANKS: u64 = 0x2020_2020 << 32;
+
 /// Returns how many bytes from the start are neither a double quote, nor a backslash, nor below 0x20:
 /// what the parser takes as it stands.
 #[inline]
@@ -32,7 +35,6 @@ pub(super) fn printed_len(bytes: &[u8]) -> usize {
 #[inline]
 pub(super) fn is_printed<const N: usize>(bytes: &[u8; N]) -> bool {
     const { assert!(N.is_multiple_of(4), "a rest of less than half a word would be passed over") };
-    const BLANKS: u64 = 0x2020_2020 << 32;
     let (words, rest) = bytes.as_chunks();
     let words = words.iter().map(|word| u64::from_le_bytes(*word));
     let halves = rest.as_chunks().0.iter();
