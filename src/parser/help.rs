@@ -276,10 +276,9 @@ fn expected(what: &str, around: Surroundings<'_>) -> Option<&'static str> {
             Some("no ';' comes before the closing bracket")
         }
         (FIELD_NAME, _) => field_name(rest),
-        (VALUE, _) if is_colon_in_step(around) => Some(COLON_IN_STEP),
+        (VALUE, _) | (END, ':') if is_colon_in_step(around) => Some(COLON_IN_STEP),
         (VALUE, _) => value(rest),
         (COLON, _) => colon(around),
-        (END, ':') if is_colon_in_step(around) => Some(COLON_IN_STEP),
         (PAIR_END | ITEM_END | END, _) if goes_on(around) => Some(number_or_word(around)),
         (JSON_PAIR_END | JSON_ITEM_END, ';') => Some("in JSON a ',' comes between pairs and items"),
         (PAIR_END, '"' | '{' | '[') => Some("a ';' comes between two pairs"),
