@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use triekv::replication::{ConnectError, Unreached};
+use triekv::value::Escaped;
 use triekv::{Broker, TcpTransport, Transport, TransportError};
 
 use crate::failure::{errno, failed};
@@ -28,6 +29,7 @@ pub(crate) async fn connect(
     for unreached in unreached {
         let server = servers.iter().find(|server| server.joined() == unreached.address);
         let server = server.map_or_else(|| unreached.address.clone(), ToString::to_string);
+        let server = Escaped(&server).to_string();
         writeln!(io::stdout(), "{}", reason(unreached, &server))?;
     }
     Ok(connected)
@@ -68,9 +70,11 @@ pub(crate) fn tell<T: Transport>(broker: &Broker<T>, copies: usize) -> io::Resul
         )?;
     }
     for address in broker.newcomers() {
+        let address = Escaped(address);
         writeln!(out, "{address} is new to the cluster, and joins it")?;
     }
     for address in broker.left() {
+        let address = Escaped(address);
         writeln!(
             out,
             "{address} has left the cluster: started in an empty directory, it joins it again"
@@ -86,6 +90,7 @@ pub(crate) fn tell_of_others<T: Transport>(
 ) -> io::Result<()> {
     let named = |address: &String| servers.iter().any(|server| server.joined() == *address);
     for address in broker.absent().iter().filter(|address| !named(address)) {
+        let address = Escaped(address);
         writeln!(
             io::stdout(),
             "{address} belongs to the cluster, and the server file does not name it"
