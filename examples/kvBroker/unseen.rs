@@ -28,11 +28,11 @@ pub(crate) fn names(command: &Command) -> Vec<&str> {
 }
 
 fn names_of(path: &Path) -> Vec<&str> {
-    let step = |step| match step {
-        &Step::Name(ref name) => Some(name.as_str()),
+    let names = path.steps().iter().filter_map(|step| match step {
+        Step::Name(name) => Some(name.as_str()),
         Step::Index(_) => None,
-    };
-    [path.key()].into_iter().chain(path.steps().iter().filter_map(step)).collect()
+    });
+    [path.key()].into_iter().chain(names).collect()
 }
 
 /// Tells whether a character shows nothing: white space that the grammar does not know, joiners, fillers

@@ -64,7 +64,7 @@ fn what_a_terminal_would_obey_is_escaped_in_answers_which_read_back() {
     }
     let run = broker.finish("");
     assert_harmless(&run.stderr);
-    assert!(run.stderr.len() > 1000, "{}", run.stderr);
+    assert!(run.stderr.matches('^').count() > 5, "{}", run.stderr);
 }
 
 #[test]
