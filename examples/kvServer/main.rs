@@ -60,7 +60,7 @@ servers of the cluster fill it if it has its old address.";
 #[derive(Parser)]
 #[command(name = "kvServer", version, after_long_help = HELP)]
 struct Options {
-    /// Address or host name to listen at, and at no other; of IPv6 ::1 or [::1]
+    /// Address or host name to listen at, and at no other; IPv6 with brackets or without
     #[arg(short = 'a', long = "ipAddress", value_name = "ADDR", value_parser = host::parse)]
     ip_address: String,
     /// Port to listen at; 0 lets the system choose one
