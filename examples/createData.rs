@@ -7,6 +7,11 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use triekv::generator::{Format, KeyFile, LoadKeyFileError, Records, Shape, ShapeError};
+use triekv::value::Escaped;
+
+#[path = "kvBroker/usage.rs"]
+#[expect(dead_code, reason = "what other programs need")]
+mod usage;
 
 const HELP: &str = "\
 Example:
@@ -63,7 +68,7 @@ fn main() -> ExitCode {
         if error.kind() == ErrorKind::ValueValidation {
             eprintln!("{}", Options::command().render_usage());
         }
-        error.exit()
+        usage::exit(&error)
     });
     match run(&options) {
         Ok(()) => ExitCode::SUCCESS,
@@ -72,7 +77,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            eprintln!("{}", failure.message());
+            eprintln!("{}", Escaped(&failure.message()));
             ExitCode::FAILURE
         }
     }

@@ -33,6 +33,7 @@ mod check;
 mod convert;
 mod diff;
 mod edit;
+mod escape;
 pub(crate) mod fields;
 #[cfg(feature = "json")]
 mod json;
@@ -47,6 +48,7 @@ mod string;
 pub use check::{ValueError, ValueErrorKind};
 pub use diff::Change;
 pub use edit::{EditError, EditErrorKind};
+pub use escape::{Escaped, needs_escape};
 pub use list::{List, ListIntoIter};
 pub use path::{Path, Step};
 pub(crate) use print::quoted;

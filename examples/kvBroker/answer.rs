@@ -1,7 +1,10 @@
 //! What a line of the prompt is answered with.
 
+use std::fmt::Display;
+
 use triekv::parser::{Command, ParseError, ParseErrorKind};
 use triekv::store::Put;
+use triekv::value::{Escaped, needs_escape};
 use triekv::{Broker, BrokerError, Path, Transport, Value};
 
 use crate::failure::failed;
@@ -19,15 +22,15 @@ pub(crate) async fn answer<T: Transport>(
 ) -> String {
     let payload = payload(line);
     match command {
-        Command::Get { key } => get(broker, payload, &key).await,
-        Command::Query { path } => query(broker, payload, &path).await,
+        Command::Get { key } => get(broker, &named(payload, Value::from(&key)), &key).await,
+        Command::Query { path } => query(broker, &named(payload, &path), &path).await,
         Command::Put { key, value, .. } => match broker.put(&key, value).await {
             Ok(_) => "CREATED".to_owned(),
             Err(error) => not_written(&error, NOT_ENOUGH),
         },
         Command::Delete { key } => match broker.delete(&key).await {
-            Ok(true) => format!("{payload} : DELETED"),
-            Ok(false) => format!("{payload} : IS NOT ROOT KEY"),
+            Ok(true) => format!("{} : DELETED", named(payload, Value::from(&key))),
+            Ok(false) => format!("{} : IS NOT ROOT KEY", named(payload, Value::from(&key))),
             Err(error) => not_written(&error, NO_DELETE),
         },
         Command::Set { path, value, condition } => {
@@ -37,8 +40,8 @@ pub(crate) async fn answer<T: Transport>(
             changed(broker.merge_path(&path, patch, condition).await)
         }
         Command::Remove { path, condition } => match broker.remove_path(&path, condition).await {
-            Ok(true) => format!("{payload} : REMOVED"),
-            Ok(false) => format!("{payload} : NOT FOUND"),
+            Ok(true) => format!("{} : REMOVED", named(payload, &path)),
+            Ok(false) => format!("{} : NOT FOUND", named(payload, &path)),
             Err(error) => not_written(&error, NO_DELETE),
         },
     }
@@ -54,7 +57,14 @@ fn changed(answer: Result<Put, BrokerError>) -> String {
 
 /// What follows the verb, as it was typed.
 pub(crate) fn payload(line: &str) -> &str {
-    line.split_once([' ', '\t']).map_or("", |(_, payload)| payload.trim_start())
+    let blanks = [' ', '\t'];
+    line.split_once(blanks).map_or("", |(_, payload)| payload.trim_start_matches(blanks))
+}
+
+/// What an answer calls the key or path: the payload as it was typed, or, if a terminal would not show
+/// that, a text that reads back to the same.
+pub(crate) fn named(payload: &str, meant: impl Display) -> String {
+    if payload.contains(needs_escape) { meant.to_string() } else { payload.to_owned() }
 }
 
 async fn get<T: Transport>(broker: &Broker<T>, payload: &str, key: &str) -> String {
@@ -125,7 +135,7 @@ pub(crate) fn not_parsed(line: &str, error: &ParseError) -> String {
         }
         // No value has such a place.
         ParseErrorKind::EmptyStep if line.starts_with("QUERY") || line.starts_with("REMOVE") => {
-            format!("{payload} : NOT FOUND")
+            format!("{} : NOT FOUND", Escaped(payload))
         }
         _ => {
             let position = error.position_in_value(line).unwrap_or_else(|| {

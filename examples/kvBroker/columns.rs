@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use triekv::value::Escaped;
+
 /// The two largest units: `3m12s`, `2d5h`.
 pub(crate) fn rounded(time: Duration) -> String {
     let seconds = time.as_secs();
@@ -14,9 +16,11 @@ pub(crate) fn rounded(time: Duration) -> String {
     }
 }
 
-/// Rows whose cells stand under each other, two blanks apart.
+/// Rows whose cells stand under each other, two blanks apart. What a terminal would obey in them is
+/// escaped: other servers wrote it.
 pub(crate) fn columns(rows: impl Iterator<Item = Vec<String>>) -> Vec<String> {
-    let rows: Vec<Vec<String>> = rows.collect();
+    let harmless = |row: Vec<String>| row.iter().map(|cell| Escaped(cell).to_string()).collect();
+    let rows: Vec<Vec<String>> = rows.map(harmless).collect();
     let wide = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
@@ -25,7 +29,7 @@ pub(crate) fn columns(rows: impl Iterator<Item = Vec<String>>) -> Vec<String> {
     let line = |row: &Vec<String>| {
         let cells = row.iter().zip(&widths).filter(|(_, width)| **width > 0);
         let cells = cells.map(|(cell, width)| format!("{cell:width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        cells.collect::<Vec<_>>().join("  ").trim_end_matches(' ').to_owned()
     };
     rows.iter().map(line).collect()
 }

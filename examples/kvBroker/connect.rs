@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use triekv::replication::{ConnectError, Copied, Moved, Unreached};
+use triekv::value::Escaped;
 use triekv::{Broker, TcpTransport, Transport, TransportError};
 
 use crate::failure::{errno, failed};
@@ -28,6 +29,7 @@ pub(crate) async fn connect(
     for unreached in unreached {
         let server = servers.iter().find(|server| server.joined() == unreached.address);
         let server = server.map_or_else(|| unreached.address.clone(), ToString::to_string);
+        let server = Escaped(&server).to_string();
         writeln!(io::stdout(), "{}", reason(unreached, &server))?;
     }
     Ok(connected)
@@ -68,10 +70,12 @@ pub(crate) fn tell<T: Transport>(broker: &Broker<T>, copies: usize) -> io::Resul
         )?;
     }
     for address in broker.newcomers() {
+        let address = Escaped(address);
         writeln!(out, "{address} is new to the cluster, and joins it")?;
     }
     for moved in broker.moved() {
         let Moved { address, before, noted, .. } = moved;
+        let (address, before) = (Escaped(address), Escaped(before));
         if *noted {
             writeln!(
                 out,
@@ -81,14 +85,12 @@ pub(crate) fn tell<T: Transport>(broker: &Broker<T>, copies: usize) -> io::Resul
             writeln!(
                 out,
                 "{address} is the server that was at {before}, and the cluster could not note it: \
-                 !JOIN {} notes it",
-                address
-                    .rsplit_once(':')
-                    .map_or(address.clone(), |(host, port)| { format!("{host} {port}") })
+                 !JOIN {address} notes it"
             )?;
         }
     }
     for Copied { server, address, copy, .. } in broker.copied() {
+        let (address, copy) = (Escaped(address), Escaped(copy));
         writeln!(
             out,
             "[WARNING] {copy} runs as server {server}, and so does {address}, which belongs to the \
@@ -96,6 +98,7 @@ pub(crate) fn tell<T: Transport>(broker: &Broker<T>, copies: usize) -> io::Resul
         )?;
     }
     for address in broker.left() {
+        let address = Escaped(address);
         writeln!(
             out,
             "{address} has left the cluster: started in an empty directory, it joins it again"
@@ -111,6 +114,7 @@ pub(crate) fn tell_of_others<T: Transport>(
 ) -> io::Result<()> {
     let named = |address: &String| servers.iter().any(|server| server.joined() == *address);
     for address in broker.absent().iter().filter(|address| !named(address)) {
+        let address = Escaped(address);
         writeln!(
             io::stdout(),
             "{address} belongs to the cluster, and the server file does not name it"

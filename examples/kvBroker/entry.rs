@@ -3,6 +3,9 @@
 
 use triekv::parser::{ParseError, parse_command};
 
+/// The white space of the grammar.
+const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
+
 /// Text that was typed and not answered yet.
 #[derive(Debug, Default)]
 pub(crate) struct Entry {
@@ -39,7 +42,7 @@ impl Entry {
         };
         let command = if parse_command(first).is_err_and(|error| error.is_open()) {
             match parse_command(rest) {
-                Ok(_) => rest.trim_end(),
+                Ok(_) => rest.trim_end_matches(SPACE),
                 Err(error) if error.is_open() => {
                     let bracket = error.unclosed().and_then(|place| rest.get(place.offset..));
                     return Next::Open(bracket.and_then(|rest| rest.chars().next()).unwrap_or('{'));
@@ -58,7 +61,7 @@ impl Entry {
 
     /// Takes out what there is, as if nothing could follow.
     pub(crate) fn take(&mut self) -> String {
-        let text = self.rest().trim_end().to_owned();
+        let text = self.rest().trim_end_matches(SPACE).to_owned();
         self.clear();
         text
     }
@@ -84,8 +87,8 @@ impl Entry {
 fn lines_of<'a>(text: &'a str, error: &ParseError) -> &'a str {
     let (before, rest) = text.split_at(error.offset());
     let (above, line) = before.rsplit_once('\n').unwrap_or(("", before));
-    if line.trim().is_empty() && parse_command(above).is_ok() {
-        return above.trim_end();
+    if line.chars().all(|found| SPACE.contains(&found)) && parse_command(above).is_ok() {
+        return above.trim_end_matches(SPACE);
     }
     let tail = rest.split('\n').next().unwrap_or_default();
     text.split_at(before.len() + tail.len()).0

@@ -3,11 +3,12 @@
 use std::error::Error;
 use std::io::{self, Write};
 use std::iter;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use triekv::BrokerError;
 use triekv::replication::{ClusterError, ConnectError, LoadError};
+use triekv::value::Escaped;
 
 use crate::server_file::ServerFileError;
 
@@ -45,7 +46,7 @@ impl Failure {
             }
             Self::Copies => "[Error] Replication factor should be greater equal to 1.".to_owned(),
             Self::ServerFile(ServerFileError::Io { path, source })
-            | Self::DataFile(path, source) => format!("{}: '{}'", errno(source), path.display()),
+            | Self::DataFile(path, source) => format!("{}: '{}'", errno(source), named(path)),
             Self::ServerFile(error) => failed(error),
             Self::Connect(error @ ConnectError::DifferentClusters { .. }) => format!(
                 "{}\nName the servers of one cluster. A server that is to begin anew has to be \
@@ -75,5 +76,10 @@ pub(crate) fn errno(error: &io::Error) -> String {
 pub(crate) fn failed(error: &(dyn Error + 'static)) -> String {
     let causes = iter::successors(Some(error), |&error| error.source());
     let causes: Vec<String> = causes.map(ToString::to_string).collect();
-    format!("[Error] {}", causes.join(": "))
+    format!("[Error] {}", Escaped(&causes.join(": ")))
+}
+
+/// The name of a file, harmless to a terminal.
+pub(crate) fn named(file: &Path) -> String {
+    Escaped(&file.to_string_lossy()).to_string()
 }

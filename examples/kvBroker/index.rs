@@ -5,9 +5,9 @@ use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use triekv::replication::{LineError, LoadError, LoadEvent, LoadMode, LoadReport};
-use triekv::{Broker, Transport};
+use triekv::{Broker, Transport, Value};
 
-use crate::failure::{Failure, failed};
+use crate::failure::{Failure, failed, named};
 use crate::snippet::Pointer;
 
 /// Faults of lines that are told one by one; more are counted.
@@ -23,7 +23,7 @@ pub(crate) async fn index<T: Transport>(
     let style = ProgressStyle::with_template("{wide_bar} {percent}% {eta}");
     // Draws to stderr, and only if that is a terminal.
     let bar = ProgressBar::new(0).with_style(style.map_err(io::Error::other)?);
-    let file = path.display();
+    let file = named(path);
     let mut faults = 0;
     let pointer = Pointer::new();
     let mut tell = |fault: &mut dyn FnMut() -> String| {
@@ -43,9 +43,9 @@ pub(crate) async fn index<T: Transport>(
         }
         LoadEvent::DuplicateKey { line, earlier, key, wins } => {
             let outcome = if wins { "this line wins" } else { "the first one stays" };
-            // Control characters of the key as escapes.
             tell(&mut || {
-                format!("{file}:{line}: key {key:?} again, after line {earlier}; {outcome}")
+                let key = Value::from(key);
+                format!("{file}:{line}: key {key} again, after line {earlier}; {outcome}")
             });
         }
         _ => {}
@@ -82,7 +82,7 @@ fn reason(pointer: &Pointer, line: u64, error: &LineError) -> String {
 
 fn summary(path: &Path, report: &LoadReport) -> String {
     if report.already_loaded {
-        let file = path.display();
+        let file = named(path);
         return format!("{file} is indexed already: nothing done; --reload puts every line again");
     }
     let LoadReport { put, present, bad_lines, duplicates, skipped, .. } = *report;

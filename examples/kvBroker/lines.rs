@@ -35,12 +35,13 @@ impl Lines {
         let (sender, lines) = bounded(LINES_AHEAD);
         let read_all = move || {
             let mut input = io::stdin().lock();
+            let mut line = read_line(&mut input).map(without_byte_order_mark);
             loop {
-                let line = read_line(&mut input);
                 let last = matches!(line, Ok(Line::End) | Err(_));
                 if sender.send(line).is_err() || last {
                     return;
                 }
+                line = read_line(&mut input);
             }
         };
         thread::Builder::new().name("stdin".to_owned()).spawn(read_all)?;
@@ -59,6 +60,17 @@ impl Lines {
                 lines.recv().unwrap_or(Ok(Line::End))
             }
         }
+    }
+}
+
+/// The first line without what some editors begin a file with.
+fn without_byte_order_mark(line: Line) -> Line {
+    match line {
+        Line::Text(text) => match text.strip_prefix('\u{feff}') {
+            Some(rest) => Line::Text(rest.to_owned()),
+            None => Line::Text(text),
+        },
+        line => line,
     }
 }
 

@@ -24,6 +24,8 @@ mod server_file;
 mod snippet;
 mod status;
 mod terminal;
+mod unseen;
+mod usage;
 
 /// The exit status at Ctrl-C, as shells have it.
 const INTERRUPTED: u8 = 130;
@@ -38,6 +40,7 @@ Example, with the servers of kvServer's help in serverFile.txt:
 
 The server file has one server a line, its host and its port with blanks between:
   127.0.0.1   9000
+  ::1         9000             or [::1]:9000
 Empty lines are skipped, and what follows a #; anything else is an error.
 
 At the prompt:
@@ -50,7 +53,7 @@ At the prompt:
   REMOVE person1.address.city
   STATUS                       servers, and where each shard is
   EXPLAIN person1              the shard of a key, and which servers have it
-  !JOIN 10.0.0.4 9000          has a new server hold its share
+  !JOIN 10.0.0.4 9000          has a new server hold its share (also 10.0.0.4:9000, [::1]:9000)
   !LEAVE 10.0.0.4 9000         has a server give up what it holds, so that it can be stopped
   !UNSAFE-RECOVER 3            goes on with shard 3, which has lost its majority for good
   !DISCONNECT                  leaves, as the end of input does
@@ -100,7 +103,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    run(&Options::parse()).unwrap_or_else(|failure| failure.report())
+    run(&usage::options()).unwrap_or_else(|failure| failure.report())
 }
 
 fn run(options: &Options) -> Result<ExitCode, Failure> {

@@ -1,33 +1,45 @@
 //! Servers that come and go, at the prompt.
 
 use triekv::replication::{MemberError, RecoverError, Recovery};
+use triekv::value::Escaped;
 use triekv::{Broker, Transport};
 
 use crate::failure::failed;
-use crate::server_file::{Problem, parse_line};
+use crate::server_file::parse_typed;
 
 const JOIN: &str = "!JOIN";
 const LEAVE: &str = "!LEAVE";
 const RECOVER: &str = "!UNSAFE-RECOVER";
 
+/// What separates words, as in the grammar.
+const BLANKS: [char; 2] = [' ', '\t'];
+
 /// Whether the line begins with one of these verbs.
 pub(crate) fn is_command(line: &str) -> bool {
-    line.split_whitespace().next().is_some_and(|verb| [JOIN, LEAVE, RECOVER].contains(&verb))
+    [JOIN, LEAVE, RECOVER].contains(&parts(line).0)
+}
+
+/// The verb, and what follows it.
+fn parts(line: &str) -> (&str, &str) {
+    let (verb, rest) = line.split_once(BLANKS).unwrap_or((line, ""));
+    (verb, rest.trim_matches(BLANKS))
 }
 
 /// The answer to such a line.
 pub(crate) async fn answer<T: Transport>(broker: &Broker<T>, line: &str) -> String {
-    let (verb, rest) = line.split_once([' ', '\t']).unwrap_or((line, ""));
+    let (verb, rest) = parts(line);
     if verb == RECOVER {
-        return match rest.trim().parse() {
+        return match rest.parse() {
             Ok(shard) => recovered(broker.unsafe_recover(shard).await),
             Err(_) => format!("[Error] write {RECOVER} SHARD, with the shard's number"),
         };
     }
-    let address = match parse_line(rest.as_bytes()) {
+    let address = match parse_typed(rest) {
         Ok(Some(server)) => server.joined(),
-        Err(problem @ (Problem::NotAPort(_) | Problem::NotUtf8)) => return failed(&problem),
-        Ok(None) | Err(_) => return format!("[Error] write {verb} HOST PORT"),
+        Ok(None) => {
+            return format!("[Error] write {verb} HOST PORT, or {verb} [::1]:9000 for IPv6");
+        }
+        Err(problem) => return failed(&problem),
     };
     if verb == JOIN {
         changed(&address, "JOINS", broker.join(&address).await, broker.moves().await)
@@ -37,6 +49,7 @@ pub(crate) async fn answer<T: Transport>(broker: &Broker<T>, line: &str) -> Stri
 }
 
 fn changed(address: &str, what: &str, outcome: Result<(), MemberError>, moves: usize) -> String {
+    let address = Escaped(address);
     match outcome {
         Ok(()) if moves == 0 => format!("{address} : {what}"),
         Ok(()) => format!("{address} : {what}, STATUS tells how far it is"),
@@ -47,10 +60,11 @@ fn changed(address: &str, what: &str, outcome: Result<(), MemberError>, moves: u
 fn recovered(outcome: Result<Recovery, RecoverError>) -> String {
     match outcome {
         Ok(Recovery { shard, survivor, entries, records, lost, .. }) => format!(
-            "[WARNING] Shard {shard} goes on with what {survivor} has: {records} records, the first \
+            "[WARNING] Shard {shard} goes on with what {} has: {records} records, the first \
              {entries} entries of its log.\n[WARNING] What only {} had is lost, also if it was \
              acknowledged. Have them !LEAVE, so that others hold the shard.",
-            lost.join(" and ")
+            Escaped(&survivor),
+            Escaped(&lost.join(" and "))
         ),
         Err(error) => failed(&error),
     }

@@ -4,13 +4,14 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use triekv::parser::{ParseError, parse_command};
-use triekv::{Broker, Transport};
+use triekv::{Broker, Transport, Value};
 
-use crate::answer::{answer, not_parsed, payload};
+use crate::answer::{answer, named, not_parsed, payload};
 use crate::lines::{LINE_BYTES_MAX, Line, Lines};
 use crate::members;
 use crate::snippet::Pointer;
 use crate::status;
+use crate::unseen;
 
 const HELP: &str = "\
 PUT KEY:{ \"name\" : \"Mary\" ; \"address\" : { \"city\" : \"Athens\" } }
@@ -74,8 +75,20 @@ pub(crate) async fn run<T: Transport>(broker: &Broker<T>) -> io::Result<ExitCode
 
 /// The answer to a line of a verb and what it is about.
 async fn reply<T: Transport>(broker: &Broker<T>, line: &str) -> Result<String, ParseError> {
-    match status::key_to_explain(line) {
-        Some(key) => Ok(status::explained(payload(line), &broker.explain(&key?).await)),
-        None => Ok(answer(broker, line, parse_command(line)?).await),
+    if let Some(key) = status::key_to_explain(line) {
+        let key = key?;
+        tell(unseen::hint(line, [key.as_str()]));
+        let named = named(payload(line), Value::from(&key));
+        return Ok(status::explained(&named, &broker.explain(&key).await));
+    }
+    let command = parse_command(line)?;
+    tell(unseen::hint(line, unseen::names(&command)));
+    Ok(answer(broker, line, command).await)
+}
+
+/// Tells a hint on standard error: the answer is whole without it.
+fn tell(hint: Option<String>) {
+    if let Some(hint) = hint {
+        let _ = writeln!(io::stderr(), "{hint}");
     }
 }

@@ -76,10 +76,10 @@ fn past(server: &ServerStatus) -> Option<String> {
     })
 }
 
-/// The answer to EXPLAIN with this payload.
-pub(crate) fn explained(payload: &str, explanation: &Explanation) -> String {
+/// The answer to EXPLAIN of this key, as it was typed.
+pub(crate) fn explained(key: &str, explanation: &Explanation) -> String {
     let Explanation { shard, group, servers, copies, .. } = explanation;
-    let head = format!("{payload} : shard {shard}, {}", health(group.health));
+    let head = format!("{key} : shard {shard}, {}", health(group.health));
     let row = |server: &ServerStatus| {
         let replica = group.replicas.iter().find(|replica| replica.server == server.id);
         let copy = copies.iter().find(|copy| copy.server == server.id);

@@ -1,15 +1,20 @@
 //! Commands from a terminal: editing, completion of the verbs, history.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::{env, fs, io};
 
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
-use rustyline::highlight::Highlighter;
+use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::Hinter;
 use rustyline::history::DefaultHistory;
 use rustyline::validate::Validator;
-use rustyline::{Context, Editor, Helper};
+use rustyline::{
+    Cmd, ColorMode, ConditionalEventHandler, Config, Context, Editor, Event, EventContext,
+    EventHandler, Helper, KeyCode, KeyEvent, Modifiers, RepeatCount,
+};
+use triekv::value::needs_escape;
 
 use crate::entry::{Entry, Next};
 use crate::lines::{LINE_BYTES_MAX, Line};
@@ -34,7 +39,7 @@ const VERBS: [&str; 13] = [
 ];
 
 pub(crate) struct Terminal {
-    editor: Editor<Verbs, DefaultHistory>,
+    editor: Editor<Help, DefaultHistory>,
     /// Where the history is kept between sessions.
     history: Option<PathBuf>,
     /// What was typed and is not answered yet.
@@ -43,8 +48,12 @@ pub(crate) struct Terminal {
 
 impl Terminal {
     pub(crate) fn open() -> io::Result<Self> {
-        let mut editor = Editor::new().map_err(io::Error::other)?;
-        editor.set_helper(Some(Verbs));
+        // There are no colours, but what hides characters in the line counts as one that paints it.
+        let config = Config::builder().color_mode(ColorMode::Forced).build();
+        let mut editor = Editor::with_config(config).map_err(io::Error::other)?;
+        editor.set_helper(Some(Help));
+        let tab = KeyEvent(KeyCode::Tab, Modifiers::NONE);
+        editor.bind_sequence(tab, EventHandler::Conditional(Box::new(TabAfterVerb)));
         let history = history_file();
         if let Some(history) = &history {
             // There is none before the first session.
@@ -111,10 +120,28 @@ fn history_file() -> Option<PathBuf> {
     Some(directory.join("history"))
 }
 
-/// Completes the first word.
-struct Verbs;
+/// A tab after the beginning of a word completes it; elsewhere it is white space, as in lines that come
+/// from an editor.
+struct TabAfterVerb;
 
-impl Completer for Verbs {
+impl ConditionalEventHandler for TabAfterVerb {
+    fn handle(&self, _: &Event, _: RepeatCount, _: bool, context: &EventContext) -> Option<Cmd> {
+        let typed = context.line().get(..context.pos()).unwrap_or_default();
+        (typed.is_empty() || completions(typed).next().is_none())
+            .then(|| Cmd::Insert(1, "\t".to_owned()))
+    }
+}
+
+/// The verbs that begin with what was typed.
+fn completions(typed: &str) -> impl Iterator<Item = &'static str> {
+    let typed = typed.to_uppercase();
+    VERBS.into_iter().filter(move |verb| verb.starts_with(&typed))
+}
+
+/// Completes the first word, and hides what the terminal would obey in the line.
+struct Help;
+
+impl Completer for Help {
     type Candidate = String;
 
     fn complete(
@@ -123,15 +150,34 @@ impl Completer for Verbs {
         position: usize,
         _: &Context<'_>,
     ) -> rustyline::Result<(usize, Vec<String>)> {
-        let typed = line.get(..position).unwrap_or_default().to_uppercase();
-        let verbs = VERBS.into_iter().filter(|verb| verb.starts_with(&typed));
-        Ok((0, verbs.map(str::to_owned).collect()))
+        let typed = line.get(..position).unwrap_or_default();
+        Ok((0, completions(typed).map(str::to_owned).collect()))
     }
 }
 
-impl Hinter for Verbs {
+/// Tells whether a character is left out where the line is shown. It takes no column, so that the cursor
+/// stays where it belongs; the answer shows it as an escape.
+fn is_hidden(found: char) -> bool {
+    needs_escape(found) && !matches!(found, '\n' | '\t')
+}
+
+impl Highlighter for Help {
+    fn highlight<'l>(&self, line: &'l str, _: usize) -> Cow<'l, str> {
+        if line.contains(is_hidden) {
+            Cow::Owned(line.replace(is_hidden, ""))
+        } else {
+            Cow::Borrowed(line)
+        }
+    }
+
+    /// Tells whether the line has to be shown anew, and not the last character alone.
+    fn highlight_char(&self, line: &str, _: usize, _: CmdKind) -> bool {
+        line.contains(is_hidden)
+    }
+}
+
+impl Hinter for Help {
     type Hint = String;
 }
-impl Highlighter for Verbs {}
-impl Validator for Verbs {}
-impl Helper for Verbs {}
+impl Validator for Help {}
+impl Helper for Help {}

@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::io::{self, IsTerminal, Write};
-use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::{env, iter, process};
@@ -12,11 +11,17 @@ use tokio::runtime;
 use tracing_subscriber::EnvFilter;
 use triekv::log::LogError;
 use triekv::replication::{ServerError, ServerFailure};
+use triekv::value::Escaped;
 use triekv::{Server, TcpTransport};
 
+use fields::HarmlessFields;
 use signals::{Signals, TERMINATED};
 
+mod fields;
+mod host;
 mod signals;
+#[path = "../kvBroker/usage.rs"]
+mod usage;
 
 const HELP: &str = "\
 Example, three servers on one machine:
@@ -59,8 +64,8 @@ servers of the cluster fill it if it has its old address.";
 #[derive(Parser)]
 #[command(name = "kvServer", version, after_long_help = HELP)]
 struct Options {
-    /// Address or host name to listen at, and at no other
-    #[arg(short = 'a', long = "ipAddress", value_name = "ADDR")]
+    /// Address or host name to listen at, and at no other; IPv6 with brackets or without
+    #[arg(short = 'a', long = "ipAddress", value_name = "ADDR", value_parser = host::parse)]
     ip_address: String,
     /// Port to listen at; 0 lets the system choose one
     #[arg(short, long)]
@@ -83,12 +88,12 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let options: Options = usage::options();
     start_log(&options);
     run(&options).unwrap_or_else(|error| {
         let causes = iter::successors(Some(&*error), |&error| error.source());
         let causes: Vec<String> = causes.map(ToString::to_string).collect();
-        let _ = writeln!(io::stderr(), "[Error] {}", causes.join(": "));
+        let _ = writeln!(io::stderr(), "[Error] {}", Escaped(&causes.join(": ")));
         if let Some(LogError::Corrupt { .. }) = error.downcast_ref() {
             let _ = writeln!(io::stderr(), "{DAMAGED}");
         }
@@ -108,6 +113,7 @@ fn start_log(options: &Options) {
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::builder().parse_lossy(filter))
         .with_ansi(io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none())
+        .fmt_fields(HarmlessFields)
         .with_writer(io::stderr)
         .init();
 }
@@ -132,9 +138,10 @@ async fn start(options: &Options, listen_at: &str) -> Result<Server<TcpTransport
 /// Runs the server, in one lane, until a signal comes.
 fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     let Options { ip_address: address, port, .. } = options;
-    let mut listen_at = match address.parse::<Ipv6Addr>() {
-        Ok(_) => format!("[{address}]:{port}"),
-        Err(_) => format!("{address}:{port}"),
+    let mut listen_at = if address.contains(':') {
+        format!("[{address}]:{port}")
+    } else {
+        format!("{address}:{port}")
     };
     runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let mut signals = Signals::new()?;
@@ -142,7 +149,7 @@ fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
             let server = start(options, &listen_at).await?;
             let port = server.address().rsplit(':').next().unwrap_or_default();
             // Nobody has to read it.
-            let _ = writeln!(io::stdout(), "Binding the Port: ('{address}', {port})");
+            let _ = writeln!(io::stdout(), "Binding the Port: ('{}', {port})", Escaped(address));
             let failure = tokio::select! {
                 signal = signals.next() => break (server, signal),
                 failure = server.failed() => failure,

@@ -8,6 +8,8 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::value::needs_escape;
+
 /// The largest key file that is read, in bytes: about a million names.
 pub const KEY_FILE_BYTES_MAX: usize = 16 << 20;
 
@@ -40,7 +42,8 @@ impl FieldType {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Field {
-    /// Neither empty nor with blanks, quotes, backslashes or control characters in it.
+    /// Neither empty nor with blanks, quotes, backslashes or characters in it that are printed as
+    /// escapes ([`needs_escape`]).
     pub name: String,
     /// What it holds.
     pub field_type: FieldType,
@@ -152,7 +155,7 @@ impl FromStr for KeyFile {
 fn parse_line(line: &str) -> Result<Option<(&str, FieldType)>, KeyFileErrorKind> {
     let mut words = line.split([' ', '\t', '\r']).filter(|word| !word.is_empty());
     let Some(name) = words.next() else { return Ok(None) };
-    if let Some(character) = name.chars().find(|c| matches!(c, '"' | '\\') || c.is_control()) {
+    if let Some(character) = name.chars().find(|c| matches!(c, '"' | '\\') || needs_escape(*c)) {
         return Err(KeyFileErrorKind::BadName { name: name.to_owned(), character });
     }
     let word =
@@ -317,6 +320,10 @@ mod tests {
         assert_eq!(
             error("a\u{1b}b int"),
             format!("line 1: name \"a\\u{{1b}}b\" holds the character '\\u{{1b}}', {bad}")
+        );
+        assert_eq!(
+            error("a\u{202e}b int"),
+            format!("line 1: name \"a\\u{{202e}}b\" holds the character '\\u{{202e}}', {bad}")
         );
         for empty in ["", "\n", " \r\n\t\n"] {
             assert_eq!(error(empty), "line 1: no field, expected lines like \"age int\"");

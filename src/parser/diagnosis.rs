@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::help::help;
+use super::lexeme::is_space;
 use super::{ParseError, ParseErrorKind, Place};
 
 /// What may stand at a place, in the words of errors.
@@ -52,7 +53,7 @@ pub(super) struct Surroundings<'a> {
 impl Surroundings<'_> {
     /// The last character before the place that is no white space.
     pub(super) fn previous(&self) -> Option<char> {
-        self.before.trim_end().chars().next_back()
+        self.before.trim_end_matches(is_space).chars().next_back()
     }
 }
 
@@ -83,20 +84,6 @@ impl ParseError {
             help: help(&kind, around),
             kind,
         }))
-    }
-
-    /// The same error in a text that has `before`, a part of a line, in front of the one that was
-    /// parsed.
-    pub(crate) fn after(mut self, before: &str) -> Self {
-        let Diagnosis { place, span, value_start, unclosed, .. } = &mut *self.0;
-        let (bytes, columns) = (before.len(), before.chars().count());
-        for place in [Some(place), unclosed.as_mut()].into_iter().flatten() {
-            place.offset += bytes;
-            place.column += if place.line == 1 { columns } else { 0 };
-        }
-        *span = span.start + bytes..span.end + bytes;
-        *value_start = value_start.map(|start| start + bytes);
-        self
     }
 }
 

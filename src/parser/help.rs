@@ -6,6 +6,7 @@ use super::diagnosis::{
     COLON, DIGIT, END, FIELD_NAME, INDEX_END, ITEM_END, JSON_ITEM_END, JSON_PAIR_END, MAP,
     PAIR_END, STEP, Surroundings, VALUE,
 };
+use super::lexeme::{is_blank, is_space};
 
 /// The verbs, each with the way it is used.
 const VERBS: [(&str, &str); 7] = [
@@ -24,6 +25,12 @@ const COMMENTS: &str = "there are no comments";
 const OTHER_SPACE: &str = "white space is blanks, tabs and line ends; this is another character";
 const RECORD: &str = r#"the value of a record is a map: KEY:{ "name" : VALUE }"#;
 const KEY_AND_COLON: &str = r#"a key and a colon come before the map: KEY:{ "name" : VALUE }"#;
+const PATH_AND_COLON: &str = "a path and a colon come before the value: KEY.name : VALUE";
+const COLON_AFTER_PATH: &str = "a colon comes between the path and the value: KEY.name : VALUE";
+const COLON_AFTER_KEY: &str =
+    r#"a colon comes between the key and the map: KEY:{ "name" : VALUE }"#;
+const COLON_IN_STEP: &str = r#"a key or name with a colon in it is in double quotes: "a:b"."c:d""#;
+const WHOLE_RECORD: &str = "PUT writes a whole record; SET writes a part: SET KEY.name : VALUE";
 const QUOTED_STEP: &str = r#"a name with any of .[]" in it is in double quotes: KEY."a.b""#;
 
 /// A line that says what to write, if there is more to say than what was expected.
@@ -32,19 +39,26 @@ pub(super) fn help(kind: &ParseErrorKind, around: Surroundings<'_>) -> Option<&'
     match kind {
         ParseErrorKind::Expected { what, .. } => expected(what, around),
         ParseErrorKind::MissingPayload => {
-            let usage = VERBS.iter().find(|(verb, _)| *verb == before.trim());
+            let word = before.trim_matches(is_space);
+            if has_other_space_after_verb(word) {
+                return Some(OTHER_SPACE);
+            }
+            let usage = VERBS.iter().find(|(verb, _)| *verb == word);
             Some(usage.map_or("write a verb and what it is for: GET KEY", |(_, usage)| usage))
         }
         ParseErrorKind::UnknownCommand => unknown_command(rest),
-        ParseErrorKind::MissingValue if before.trim().is_empty() => Some(RECORD),
-        ParseErrorKind::MissingValue => {
-            Some(r#"a colon comes after the key, and then a map: KEY:{ "name" : VALUE }"#)
-        }
-        ParseErrorKind::NotAMap => Some(not_a_map(rest)),
+        ParseErrorKind::MissingValue if before.chars().all(is_space) => Some(RECORD),
+        ParseErrorKind::MissingValue => Some(match verb(before) {
+            Some("SET" | "MERGE") => no_colon_after_path(before),
+            _ => r#"a colon comes after the key, and then a map: KEY:{ "name" : VALUE }"#,
+        }),
+        ParseErrorKind::NotAMap => Some(not_a_map(around)),
         ParseErrorKind::EmptyKey => Some("a key has one character or more"),
         ParseErrorKind::EmptyStep => Some(empty_step(around)),
         // The brace of a map to which the colon of its first pair gave the text before it as a key.
-        ParseErrorKind::QuoteInKey if around.previous() == Some('{') => Some(KEY_AND_COLON),
+        ParseErrorKind::QuoteInKey if around.previous() == Some('{') => {
+            Some(no_colon_before_map(before))
+        }
         ParseErrorKind::LeadingZero if around.in_value => {
             Some("digits that are no number, such as a code, are written as a string")
         }
@@ -78,13 +92,14 @@ pub(super) fn help(kind: &ParseErrorKind, around: Surroundings<'_>) -> Option<&'
 }
 
 fn unknown_command(line: &str) -> Option<&'static str> {
-    let word = line.split([' ', '\t']).next().unwrap_or_default();
+    let word = line.split(is_blank).next().unwrap_or_default();
     let upper = word.to_uppercase();
     match upper.as_str() {
         _ if VERBS.iter().any(|(verb, _)| *verb == upper) => Some("verbs are in upper case"),
         _ if VERBS.iter().any(|(verb, _)| begins(&upper, verb)) => {
             Some("a blank comes after the verb")
         }
+        _ if has_other_space_after_verb(word) => Some(OTHER_SPACE),
         "SELECT" | "FIND" | "READ" | "SHOW" => Some("GET reads a record, QUERY a part of one"),
         "INSERT" | "ADD" | "CREATE" | "WRITE" => Some("PUT writes a record"),
         "UPDATE" | "CHANGE" | "PATCH" => Some("SET writes a part of a record, PUT the whole"),
@@ -108,15 +123,118 @@ fn empty_step(around: Surroundings<'_>) -> &'static str {
     }
 }
 
-fn not_a_map(value: &str) -> &'static str {
-    let is_other_value = value.trim_start().starts_with(['"', '[', '\'']);
-    let mut colons = value.match_indices(':');
-    let before_map =
-        |(at, _)| value.get(at + 1..).is_some_and(|map| map.trim_start().starts_with('{'));
-    if !is_other_value && colons.any(before_map) {
-        return r#"a key with a colon in it is in double quotes: "a:b":{ "name" : VALUE }"#;
+/// The verb that a command begins with.
+fn verb(command: &str) -> Option<&'static str> {
+    let word = command.trim_start_matches(is_space).split(is_blank).next()?;
+    VERBS.iter().map(|(verb, _)| *verb).find(|verb| *verb == word)
+}
+
+/// White space in other texts, but not in the grammar.
+fn is_other_space(found: char) -> bool {
+    let is_unseen = matches!(found, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}');
+    is_unseen || found.is_whitespace() && !found.is_ascii()
+}
+
+/// Tells whether a verb is followed by white space of other texts.
+fn has_other_space_after_verb(word: &str) -> bool {
+    let mut rests = VERBS.iter().filter_map(|(verb, _)| word.strip_prefix(verb));
+    rests.any(|rest| rest.starts_with(is_other_space))
+}
+
+/// Help where a value is no map, but has to be: that of a whole record.
+fn not_a_map(around: Surroundings<'_>) -> &'static str {
+    let Surroundings { before, rest, .. } = around;
+    let verb = verb(before);
+    let before_map = |value: &str| value.trim_start_matches(is_space).starts_with('{');
+    match verb {
+        Some("SET" | "MERGE")
+            if !rest.starts_with(is_blank) && goes_on_at_colon(rest, is_value) =>
+        {
+            COLON_IN_STEP
+        }
+        Some("SET") => "a path to the part comes before the colon: SET KEY.name : VALUE",
+        Some("MERGE") => r#"what is merged into a record is a map: MERGE KEY : { "name" : VALUE }"#,
+        _ if goes_on_at_colon(rest, before_map) => {
+            r#"a key with a colon in it is in double quotes: "a:b":{ "name" : VALUE }"#
+        }
+        // What would be a path.
+        Some("PUT") if before.contains(['.', '[']) && !before.contains('"') => WHOLE_RECORD,
+        _ => RECORD,
     }
-    RECORD
+}
+
+/// Tells whether `text`, which comes after a colon, has another colon before what `is_meant`: then the
+/// first one was perhaps meant to be one of the key. It has none if it begins like a string, a map or
+/// a list.
+fn goes_on_at_colon(text: &str, is_meant: impl Fn(&str) -> bool) -> bool {
+    let is_value = text.trim_start_matches(is_space).starts_with(['"', '{', '[', '\'']);
+    !is_value && text.match_indices(':').any(|(at, _)| text.get(at + 1..).is_some_and(&is_meant))
+}
+
+/// Tells whether a text begins like a value, after white space.
+fn is_value(text: &str) -> bool {
+    let text = text.trim_start_matches(is_space);
+    let words = ["true", "false", "null"];
+    text.starts_with(|first: char| first.is_ascii_digit() || "{[\"-".contains(first))
+        || words.iter().any(|word| text.starts_with(word))
+}
+
+/// The payload of a command, as far as it lies in `before`; all of it if no verb begins it.
+fn payload(before: &str) -> &str {
+    let text = before.trim_start_matches(is_space);
+    let payload = verb(before).and_then(|verb| text.strip_prefix(verb));
+    payload.unwrap_or(text).trim_start_matches(is_blank)
+}
+
+/// Help where the text before a map is its key without a colon, or is nothing.
+fn no_colon_before_map(before: &str) -> &'static str {
+    match (verb(before), payload(before)) {
+        (Some("GET"), _) => "GET takes a key and nothing else; PUT writes a record",
+        (Some("DELETE"), _) => "DELETE takes a key and nothing else",
+        (_, payload) if payload.starts_with('{') => KEY_AND_COLON,
+        _ => COLON_AFTER_KEY,
+    }
+}
+
+/// Help where a SET or MERGE has no colon between its path and what is its value. A SET of a value of its
+/// own needs a path, not a key alone.
+fn no_colon_after_path(before: &str) -> &'static str {
+    let payload = payload(before);
+    let word = payload.split(is_blank).next().unwrap_or_default();
+    let has_steps = payload.contains('.') || word.contains('[');
+    match verb(before) {
+        _ if payload.starts_with(['{', '[']) => PATH_AND_COLON,
+        Some("SET") if !has_steps => PATH_AND_COLON,
+        _ => COLON_AFTER_PATH,
+    }
+}
+
+/// Tells whether what ends the path of a SET or MERGE is its value: a quote after a blank, what follows
+/// a bracket after a blank, or a blank after a quote or bracket.
+fn is_value_after_path(around: Surroundings<'_>) -> bool {
+    let Surroundings { before, rest, .. } = around;
+    let digits_cut = before.trim_end_matches(|found: char| found.is_ascii_digit());
+    let bracket = digits_cut.strip_suffix(['{', '[']);
+    matches!(verb(before), Some("SET" | "MERGE"))
+        && (bracket.is_some_and(|before| before.ends_with(is_blank))
+            || before.ends_with(is_blank) && rest.starts_with('"')
+            || before.ends_with(['"', ']']) && rest.starts_with(is_blank))
+}
+
+/// Tells whether a SET or MERGE has a wrong value because the colon before it is one of a bare name: it
+/// follows the colon at once, and another colon with a value comes later. That colon has a blank beside
+/// it if the value goes on like a time of day.
+fn is_colon_in_step(around: Surroundings<'_>) -> bool {
+    let Surroundings { before, rest, open, .. } = around;
+    let is_meant =
+        |value: &str| is_value(value) && (!goes_on(around) || value.starts_with(is_blank));
+    let is_scalar = |last: char| last == ':' || last.is_ascii_alphanumeric();
+    around.in_value
+        && open.is_none()
+        && matches!(verb(before), Some("SET" | "MERGE"))
+        && around.previous().is_some_and(is_scalar)
+        && !before.ends_with(": ")
+        && goes_on_at_colon(rest, is_meant)
 }
 
 fn unknown_escape(escape: &str) -> Option<&'static str> {
@@ -136,13 +254,20 @@ fn expected(what: &str, around: Surroundings<'_>) -> Option<&'static str> {
     let found = rest.chars().next()?;
     let wrong_bracket = matches!((open, found), (Some('{'), ']') | (Some('['), '}'));
     match (what, found) {
+        (STEP | DIGIT | INDEX_END, _) if is_value_after_path(around) => {
+            Some(no_colon_after_path(around.before))
+        }
+        (STEP, '"') if around.previous() == Some('{') => Some(match verb(around.before) {
+            Some("QUERY") => "QUERY takes a path and nothing else; SET writes a part of a record",
+            Some("REMOVE") => "REMOVE takes a path and nothing else",
+            _ => QUOTED_STEP,
+        }),
         (STEP | DIGIT | INDEX_END, _) if !around.in_value => Some(step_or_index(what, found)),
         (_, '#') => Some(COMMENTS),
         (_, '/') if rest.starts_with("//") || rest.starts_with("/*") => Some(COMMENTS),
         (_, '“' | '”' | '„' | '«' | '»' | '‘' | '’' | '`') => Some(STRAIGHT_QUOTES),
         (FIELD_NAME | VALUE, '\'') => Some(DOUBLE_QUOTES),
-        (_, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}') => Some(OTHER_SPACE),
-        _ if found.is_whitespace() && !found.is_ascii() => Some(OTHER_SPACE),
+        _ if is_other_space(found) => Some(OTHER_SPACE),
         _ if wrong_bracket => None,
         (FIELD_NAME | VALUE, ',' | ';') => {
             Some("one separator comes between two pairs or items, none elsewhere")
@@ -151,6 +276,7 @@ fn expected(what: &str, around: Surroundings<'_>) -> Option<&'static str> {
             Some("no ';' comes before the closing bracket")
         }
         (FIELD_NAME, _) => field_name(rest),
+        (VALUE, _) | (END, ':') if is_colon_in_step(around) => Some(COLON_IN_STEP),
         (VALUE, _) => value(rest),
         (COLON, _) => colon(around),
         (PAIR_END | ITEM_END | END, _) if goes_on(around) => Some(number_or_word(around)),
@@ -161,9 +287,10 @@ fn expected(what: &str, around: Surroundings<'_>) -> Option<&'static str> {
             "a list has no names: close it before the next pair, or write a map in curly brackets",
         ),
         (DIGIT, _) => digit(around),
-        (END, '.' | '[') if !around.in_value => {
-            Some("this verb takes the key of a whole record; QUERY takes a path")
-        }
+        (END, '.' | '[') if !around.in_value => Some(match verb(around.before) {
+            Some("DELETE") => "DELETE takes the key of a whole record; REMOVE takes a path",
+            _ => "this verb takes the key of a whole record; QUERY takes a path",
+        }),
         (END, '}' | ']') => Some("there is a closing bracket too many"),
         (END, ';' | ',') if around.in_value => Some("nothing comes after the value"),
         (MAP, _) => Some(RECORD),
@@ -213,6 +340,7 @@ fn value(rest: &str) -> Option<&'static str> {
 
 fn colon(around: Surroundings<'_>) -> Option<&'static str> {
     Some(match around.rest.chars().next()? {
+        '.' | '[' if !around.in_value && verb(around.before) == Some("PUT") => WHOLE_RECORD,
         _ if !around.in_value => "a colon comes right after a quoted key",
         ';' | '}' | ',' => "a map has names with values; a list is in square brackets",
         _ => "a colon comes between a name and its value",

@@ -96,7 +96,7 @@ pub(super) fn expect<'a, T>(
 }
 
 /// The white space that may stand between lexemes.
-fn is_space(character: char) -> bool {
+pub(super) fn is_space(character: char) -> bool {
     matches!(character, ' ' | '\t' | '\r' | '\n')
 }
 

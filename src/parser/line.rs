@@ -4,6 +4,7 @@ use std::io::{self, BufRead};
 
 use thiserror::Error;
 
+use super::lexeme::is_space;
 use super::{Excerpt, ParseError, parse_record};
 use crate::value::Value;
 
@@ -17,7 +18,7 @@ pub enum LineError {
     /// It does not follow the grammar.
     #[error("column {}: {error}", error.column())]
     Parse {
-        /// What is wrong, and where in the line. A byte order mark doesn't count.
+        /// What is wrong, and where in the line. A byte order mark that was dropped doesn't count.
         error: ParseError,
         /// The part of the line round that place.
         excerpt: Excerpt,
@@ -61,7 +62,7 @@ pub struct Line {
 /// Reads a data file line by line, each in the native format or as JSON: see [`parse_record`].
 ///
 /// A bad line does not end it, an error of the reader does. Line ends may be LF or CRLF, the last
-/// one may be missing, and a byte order mark is dropped. Never more than one line is kept, and of a
+/// one may be missing, and a byte order mark at the start of the first one is dropped. Never more than one line is kept, and of a
 /// line that is too long never more than [`LINE_BYTES_MAX`].
 ///
 /// # Examples
@@ -129,7 +130,7 @@ impl<R: BufRead> Iterator for Lines<R> {
     fn next(&mut self) -> Option<io::Result<Line>> {
         match self.advance() {
             Ok(true) => {
-                let record = parse_line(&self.bytes);
+                let record = parse_line(&self.bytes, self.number == 1);
                 Some(Ok(Line { number: self.number, end: self.end, record }))
             }
             Ok(false) => None,
@@ -164,21 +165,18 @@ fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<u64> {
 }
 
 /// The record of a line; none on a blank one.
-fn parse_line(bytes: &[u8]) -> Result<Option<(String, Value)>, LineError> {
+fn parse_line(bytes: &[u8], is_first: bool) -> Result<Option<(String, Value)>, LineError> {
     if bytes.len() > LINE_BYTES_MAX {
         return Err(LineError::TooLong { limit: LINE_BYTES_MAX });
     }
-    let text = std::str::from_utf8(bytes).map_err(|error| not_utf8(bytes, error.valid_up_to()))?;
     // A byte order mark is what some editors begin a file with.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let (indent, line) = text.split_at(text.len() - text.trim_start().len());
-    if line.is_empty() {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").filter(|_| is_first).unwrap_or(bytes);
+    let text = std::str::from_utf8(bytes).map_err(|error| not_utf8(bytes, error.valid_up_to()))?;
+    if text.chars().all(is_space) {
         return Ok(None);
     }
-    parse_record(line.trim_end()).map(Some).map_err(|error| {
-        let error = error.after(indent);
-        LineError::Parse { excerpt: error.excerpt(text), error }
-    })
+    let parse = |error: ParseError| LineError::Parse { excerpt: error.excerpt(text), error };
+    parse_record(text).map(Some).map_err(parse)
 }
 
 /// The fault of a line of which this many bytes are characters.
@@ -202,9 +200,9 @@ mod tests {
 
     #[test]
     fn a_line_is_a_record_or_blank_or_says_where_it_is_wrong() {
+        let parse_line = |line: &[u8]| parse_line(line, false);
         assert!(matches!(parse_line(b"\"a\":{\"x\":1}\r\n"), Ok(Some((key, _))) if key == "a"));
         assert!(matches!(parse_line(b" \t\r\n"), Ok(None)));
-        assert!(matches!(parse_line(b"\xef\xbb\xbfa:{}"), Ok(Some((key, _))) if key == "a"));
         let error = parse_line("  α:{\"x\":}".as_bytes()).unwrap_err();
         let LineError::Parse { error, excerpt } = error else { panic!("{error}") };
         assert_eq!((error.line(), error.column(), error.offset()), (1, 10, 10));
@@ -215,6 +213,33 @@ mod tests {
         let error = parse_line(b"ab\xff\xffc\n").unwrap_err();
         let LineError::NotUtf8 { column: 3, excerpt } = error else { panic!("{error}") };
         assert_eq!((excerpt.text(), excerpt.span()), ("ab\u{fffd}\u{fffd}c", 2..5));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_dropped_at_the_very_beginning_and_nowhere_else() {
+        let keys = |text: &str| -> Vec<String> {
+            let records = Lines::new(text.as_bytes()).map(|line| line.unwrap().record.unwrap());
+            records.flatten().map(|(key, _)| key).collect()
+        };
+        assert_eq!(keys("\u{feff}a:{}\n\u{feff}a:{}"), ["a", "\u{feff}a"]);
+        assert_eq!(keys("\u{feff}\u{feff}a:{}"), ["\u{feff}a"]);
+        assert_eq!(keys("\n\u{feff}a:{}"), ["\u{feff}a"]);
+        assert_eq!(keys("\u{feff}\n \r\n").len(), 0);
+        let mut lines = Lines::new("a:{}\n\u{feff}b:{}".as_bytes());
+        lines.skip_lines(1).unwrap();
+        let record = lines.next().unwrap().unwrap().record.unwrap();
+        assert_eq!(record, Some(("\u{feff}b".to_owned(), value!({}))));
+    }
+
+    #[test]
+    fn white_space_that_the_grammar_does_not_know_is_a_part_of_the_key() {
+        for blank in ["\u{a0}", "\u{3000}", "\u{85}", "\u{2028}", "\u{200b}", "\u{feff}"] {
+            let line = format!(" {blank}a{blank} : {{}}\r\n");
+            let (key, _) = parse_line(line.as_bytes(), false).unwrap().unwrap();
+            assert_eq!(key, format!("{blank}a{blank}"));
+            // It is no blank line, either.
+            assert!(parse_line(format!("{blank}\n").as_bytes(), false).is_err());
+        }
     }
 
     #[test]

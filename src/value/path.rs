@@ -4,6 +4,7 @@ use std::fmt;
 
 use ::serde::{Deserialize, Serialize};
 
+use super::escape::needs_escape;
 use super::print::quoted;
 
 /// One step from a value to a part of it.
@@ -117,11 +118,10 @@ fn write_name(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
     if is_bare(name) { f.write_str(name) } else { f.write_str(&quoted(name)) }
 }
 
-/// Tells whether a name reads back as itself without quotes. Colons would, too, but not where the
-/// same text is the key of a PUT.
+/// Tells whether a name reads back as itself without quotes, and needs no escape. Colons would read
+/// back, too, but not where the same text is the key of a PUT.
 fn is_bare(name: &str) -> bool {
-    let blank = |byte: Option<&u8>| matches!(byte, None | Some(b' ' | b'\t'));
-    let bytes = name.as_bytes();
-    let special = |byte: &u8| matches!(byte, b'.' | b'[' | b']' | b'"' | b':' | 0..=0x1F);
-    !blank(bytes.first()) && !blank(bytes.last()) && !bytes.iter().any(special)
+    let blank = |end: Option<char>| matches!(end, None | Some(' ' | '\t'));
+    let special = |found| matches!(found, '.' | '[' | ']' | '"' | ':') || needs_escape(found);
+    !blank(name.chars().next()) && !blank(name.chars().next_back()) && !name.contains(special)
 }

@@ -4,7 +4,8 @@
 use std::fmt;
 use std::mem;
 
-use super::plain::{is_plain, plain_len};
+use super::escape::{escape, needs_escape};
+use super::plain::{is_printed, printed_len};
 use super::{DEPTH_MAX, Map, Value, ValueError};
 use crate::trie::Parts;
 
@@ -24,8 +25,8 @@ impl Value {
     ///
     /// Fields come in byte order of their names. Floats have the fewest digits that read back to
     /// the same number and always a point or an exponent: `1.0`, `1000.0`, `1e+20`, `1e-05`.
-    /// Strings escape the double quote, the backslash and the control characters below U+0020;
-    /// everything else stands as it is.
+    /// Strings escape the double quote, the backslash and what a terminal would obey instead of showing
+    /// it ([`needs_escape`](super::needs_escape)); everything else stands as it is.
     ///
     /// What no store holds is written, too, but not read back: floats that are not finite appear as
     /// `NaN` and `inf`, field names that are not UTF-8 with replacement characters, and what lies
@@ -45,7 +46,8 @@ impl Value {
     }
 
     /// Returns the text in JSON, without white space: `{"name":"Mary","tags":[1,2]}`. Takes **O(n)**
-    /// for `n` bytes of text. [`parse_json`](crate::parser::parse_json) reads it back to an equal
+    /// for `n` bytes of text. Strings have the escapes of [`to_text`](Self::to_text).
+    /// [`parse_json`](crate::parser::parse_json) reads it back to an equal
     /// value, and so does every reader of JSON that has integers of 64 bits and rounds floats
     /// correctly.
     ///
@@ -104,11 +106,16 @@ impl Out {
         self.text.reserve(string.len());
         let mut rest = string;
         loop {
-            let (run, special) = rest.split_at(plain_len(rest.as_bytes()));
+            let (run, special) = rest.split_at(printed_len(rest.as_bytes()));
             self.text += run;
-            let Some(byte) = special.bytes().next() else { return };
-            self.text.extend(escape(byte).map(char::from));
-            (_, rest) = special.split_at(1);
+            let mut characters = special.chars();
+            let Some(character) = characters.next() else { return };
+            if is_escaped(character) {
+                self.text.extend(escape(character).map(char::from));
+            } else {
+                self.text.push(character);
+            }
+            rest = characters.as_str();
         }
     }
 }
@@ -210,15 +217,15 @@ fn write_field<const IS_JSON: bool>(
     let end = out.bytes.len() + 1 + head_len;
     let [a, b, c, d] = head;
     out.bytes.extend_from_slice(&[b'"', a, b, c, d]);
-    if is_plain(&filled(head, head_len)) {
+    if is_printed(&filled(head, head_len)) {
         out.bytes.truncate(end);
+        // Most names are short: no call for up to three bytes.
+        if !tail.is_empty() && (tail.len() > 3 || !write_few(out, tail)) {
+            write_characters(out, tail);
+        }
     } else {
         out.bytes.truncate(end - head_len);
-        write_characters(out, &head[..head_len]);
-    }
-    // Most names are short: no call for up to three bytes.
-    if !tail.is_empty() && (tail.len() > 3 || !write_few(out, tail)) {
-        write_characters(out, tail);
+        write_parted(out, &head[..head_len], tail);
     }
     if let Value::Str(text) = field {
         out.bytes.extend_from_slice(if IS_JSON { b"\":\"" } else { b"\": \"" });
@@ -227,6 +234,12 @@ fn write_field<const IS_JSON: bool>(
         out.bytes.extend_from_slice(if IS_JSON { b"\":" } else { b"\": " });
         write_value::<IS_JSON>(out, field, depth_left);
     }
+}
+
+/// Writes a name that may have a character to escape on both sides of the cut.
+#[cold]
+fn write_parted(out: &mut Out, head: &[u8], tail: &[u8]) {
+    write_runs(out, &[head, tail].concat());
 }
 
 fn write_integer(out: &mut Out, number: impl itoa::Integer) {
@@ -287,7 +300,7 @@ fn write_characters(out: &mut Out, text: &[u8]) {
 fn write_few(out: &mut Out, text: &[u8]) -> bool {
     let len = text.len();
     let bytes = [text[0], text[len / 2], text[len - 1], b' '];
-    if !is_plain(&bytes) {
+    if !is_printed(&bytes) {
         return false;
     }
     let end = out.bytes.len() + len;
@@ -303,7 +316,7 @@ fn write_ends<const N: usize>(out: &mut Out, text: &[u8]) -> bool {
     let (Some(first), Some(last)) = (text.first_chunk::<N>(), text.last_chunk::<N>()) else {
         return false;
     };
-    if !is_plain(first) || !is_plain(last) {
+    if !is_printed(first) || !is_printed(last) {
         return false;
     }
     let end = out.bytes.len() + text.len();
@@ -317,33 +330,33 @@ fn write_ends<const N: usize>(out: &mut Out, text: &[u8]) -> bool {
 fn write_runs(out: &mut Out, text: &[u8]) {
     let mut rest = text;
     loop {
-        let (run, special) = rest.split_at(plain_len(rest));
+        let (run, special) = rest.split_at(printed_len(rest));
         out.bytes.extend_from_slice(run);
         let Some((byte, after)) = special.split_first() else { break };
-        write_escape(out, *byte);
-        rest = after;
+        let character = first_character(special);
+        if let Some(character) = character.filter(|character| is_escaped(*character)) {
+            out.bytes.extend(escape(character));
+            (_, rest) = special.split_at(character.len_utf8());
+        } else {
+            out.bytes.push(*byte);
+            rest = after;
+        }
     }
 }
 
-fn write_escape(out: &mut Out, byte: u8) {
-    out.bytes.extend(escape(byte));
+/// The character that begins these bytes, if that is one of up to three bytes.
+fn first_character(bytes: &[u8]) -> Option<char> {
+    let len = match bytes.first()? {
+        0..=0x7F => 1,
+        0x80..=0xDF => 2,
+        _ => 3,
+    };
+    str::from_utf8(bytes.get(..len)?).ok()?.chars().next()
 }
 
-/// The escape of a byte that does not stand for itself.
-fn escape(byte: u8) -> impl Iterator<Item = u8> {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let short = match byte {
-        b'"' | b'\\' => byte,
-        b'\n' => b'n',
-        b'\r' => b'r',
-        b'\t' => b't',
-        0x08 => b'b',
-        0x0C => b'f',
-        _ => b'u',
-    };
-    let digit = |bits: u8| HEX[usize::from(bits & 0xF)];
-    let escape = [b'\\', short, b'0', b'0', digit(byte >> 4), digit(byte)];
-    escape.into_iter().take(if short == b'u' { 6 } else { 2 })
+/// Tells whether a character is escaped between quotes.
+fn is_escaped(character: char) -> bool {
+    matches!(character, '"' | '\\') || needs_escape(character)
 }
 
 /// The text of a string, in double quotes.

@@ -193,7 +193,7 @@ fn floats_without_exponent_are_as_short_as_rust_prints_them_and_read_back() {
 #[test]
 fn strings_print_as_typed_but_for_the_characters_that_need_escapes() {
     let text = "α \"b\" \\ / \n\r\t\u{8}\u{c}\u{0}\u{1f}\u{7f}😀;{}[]";
-    let printed = "\"α \\\"b\\\" \\\\ / \\n\\r\\t\\b\\f\\u0000\\u001f\u{7f}😀;{}[]\"";
+    let printed = "\"α \\\"b\\\" \\\\ / \\n\\r\\t\\b\\f\\u0000\\u001f\\u007f😀;{}[]\"";
     assert_eq!(value!(text).to_string(), printed);
     assert_eq!(value!("").to_string(), r#""""#);
 }
@@ -220,6 +220,52 @@ fn strings_of_all_lengths_print_with_their_escapes() {
 }
 
 #[test]
+fn what_a_terminal_would_obey_is_printed_as_an_escape_and_reads_back() {
+    // With what begins with the same bytes and is printed as it is.
+    let obeyed = ('\0'..='\u{ffff}').filter(|found| needs_escape(*found));
+    let shown = "°éط—‍“‌ﬀ豈 ~";
+    for character in obeyed.chain(shown.chars()) {
+        for length in (0..20).chain([40, 520]) {
+            for place in [0, length / 3, length] {
+                let before = "x—".repeat(place).chars().take(place).collect::<String>();
+                let string = format!("{before}{character}{}", "y".repeat(length - place));
+                let value = value!({
+                    "text": string.as_str(),
+                    (string.as_str()): [{ (format!("a{string}")): string.as_str() }],
+                });
+                let path = Path::new(string.as_str()).join("b").join(string.as_str());
+                let texts = [value.to_text(), value.to_json().unwrap(), path.to_string()];
+                for text in &texts {
+                    assert_eq!(text.find(needs_escape), None, "{text:?}");
+                    assert_eq!(text.contains("\\u"), needs_u_escape(character), "{text:?}");
+                }
+                let [text, json, path_text] = texts;
+                assert_eq!(text.parse().as_ref(), Ok(&value));
+                let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+                assert_eq!(json, serde_json::to_value(&value).unwrap());
+                assert_eq!(path_text.parse(), Ok(path));
+            }
+        }
+    }
+    assert!(['\u{200c}', '\u{200d}'].iter().all(|joiner| shown.contains(*joiner)));
+}
+
+/// Whether the escape of a character has its number in it.
+fn needs_u_escape(character: char) -> bool {
+    needs_escape(character) && !matches!(character, '\n' | '\r' | '\t' | '\u{8}' | '\u{c}')
+}
+
+#[test]
+fn a_name_that_is_not_utf8_does_not_hide_what_a_terminal_would_obey() {
+    for name in [&b"\xe2\x1b"[..], b"\xc2\x7f", b"\xef\xbb\x9b\xc2\x9b", b"ab\xe2\x80\xc2\x9b"] {
+        let mut fields = Map::new();
+        fields.insert(name, value!(1));
+        let text = Value::Map(fields).to_text();
+        assert_eq!(text.find(needs_escape), None, "{text:?}");
+    }
+}
+
+#[test]
 fn containers_print_with_separators_between_children_only() {
     assert_eq!(value!([[], [1], {}, 2, [[3, 4]]]).to_string(), "[[]; [1]; {}; 2; [[3; 4]]]");
     let map = value!({ "b": {}, "a": [{ "": 0 }], "ab": u64::MAX });
@@ -228,9 +274,9 @@ fn containers_print_with_separators_between_children_only() {
 
 #[test]
 fn paths_quote_what_a_bare_step_cannot_hold() {
-    let names = ["a b", "a:b", "a.b", " a", "a\t", "a[0]", "]", "\"", "\n", "", "π\\'"];
+    let names = ["a b", "a:b", "a.b", " a", "a\t", "a[0]", "]", "\"", "\n", "", "π\\'", "\u{9b}"];
     let path = names.into_iter().fold(Path::new("k.1"), Path::join).join(7);
-    let printed = r#""k.1".a b."a:b"."a.b"." a"."a\t"."a[0]"."]"."\""."\n"."".π\'[7]"#;
+    let printed = r#""k.1".a b."a:b"."a.b"." a"."a\t"."a[0]"."]"."\""."\n"."".π\'."\u009b"[7]"#;
     assert_eq!(path.to_string(), printed);
     assert_eq!(Path::new("k").join(0).join("a").to_string(), "k[0].a");
 }

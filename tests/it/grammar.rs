@@ -10,7 +10,7 @@ use triekv::parser::{
     Command, Condition, ParseError, parse_command, parse_json, parse_path, parse_record,
     parse_value,
 };
-use triekv::value::{Map, Path, Step, Value};
+use triekv::value::{Map, Path, Step, Value, needs_escape};
 
 /// How kvBroker shows an error.
 #[path = "../../examples/kvBroker/snippet.rs"]
@@ -24,7 +24,7 @@ fn root() -> &'static FilePath {
 
 /// Strings with characters that have a meaning somewhere in the grammar, and empty ones.
 fn odd_string() -> impl Strategy<Value = String> {
-    let odd = r#"[a-c.:;,\[\]{}"'\\/ \t\r\n\x00\x1f\x7fé\u{2028}π😀]{0,6}"#;
+    let odd = r#"[a-c.:;,\[\]{}"'\\/ \t\r\n\x00\x1f\x7f\u{85}\u{9b}\u{ad}é\u{61c}\u{200b}-\u{200f}\u{2028}-\u{202e}\u{2066}\u{feff}π😀]{0,6}"#;
     prop_oneof![odd, any::<String>()]
 }
 
@@ -70,12 +70,14 @@ proptest! {
     fn printed_values_read_back_to_the_same_value(value in any_value()) {
         let text = value.to_string();
         prop_assert!(value.check().is_ok());
+        prop_assert_eq!(text.find(needs_escape), None, "{:?}", text);
         prop_assert_eq!(text.parse::<Value>().unwrap(), value, "{}", text);
     }
 
     #[test]
     fn printed_paths_read_back_to_the_same_path(path in path()) {
         let text = path.to_string();
+        prop_assert_eq!(text.find(needs_escape), None, "{:?}", text);
         prop_assert_eq!(text.parse::<Path>().unwrap(), path, "{}", text);
     }
 
@@ -86,6 +88,8 @@ proptest! {
             parse_command(&format!("PUT {line}")).unwrap()
         else { panic!("not a PUT") };
         prop_assert_eq!((&put_key, &put), (&key, &value));
+        let get = parse_command(&format!("GET {}", Value::from(&key))).unwrap();
+        prop_assert_eq!(get, Command::Get { key: key.clone() });
         prop_assert_eq!(parse_record(&line).unwrap(), (key, value));
     }
 

@@ -6,12 +6,14 @@ use std::path::Path;
 
 use process::{Dir, Process, Run, kill};
 
+mod addresses;
 mod durable;
 #[cfg(unix)]
 mod limits;
 mod process;
 mod prompt;
 mod status;
+mod text;
 
 const WELCOME: &str = "\
 === Welcome to kvBroker ===
@@ -263,16 +265,18 @@ fn what_is_no_server_of_ours_is_named() {
 #[test]
 fn a_fault_in_the_server_file_is_named_with_its_line() {
     let dir = Dir::new("server-file");
-    let host_port = "write HOST PORT, with a blank between them and no colon";
+    let write = "write HOST PORT, as in 127.0.0.1 9000, ::1 9000 or [::1]:9000";
     let no_port = "is no port: a port is a number from 1 to 65535";
     for (file, fault) in [
-        ("127.0.0.1\n", "1: the port is missing: write HOST PORT".to_owned()),
-        ("a 1\n\n# x\nb 1 x\n", "4: 'x' after the port: write HOST PORT".to_owned()),
+        ("127.0.0.1\n", format!("1: the port is missing: {write}")),
+        ("a 1\n\n# x\nb 1 x\n", format!("4: 'x' after the port: {write}")),
         ("a http\n", format!("1: 'http' {no_port}")),
         ("a 0\n", format!("1: '0' {no_port}")),
         ("a 65536\n", format!("1: '65536' {no_port}")),
-        ("127.0.0.1:9000\n", format!("1: {host_port}")),
-        ("::1\n", "1: the port is missing: write HOST PORT".to_owned()),
+        ("127.0.0.1:9000\n", format!("1: '127.0.0.1:9000' is no host: {write}")),
+        ("::1\n", format!("1: the port is missing: {write}")),
+        ("127.0.0.1\u{a0}9000\n", format!("1: U+00A0 is no blank: {write}")),
+        ("::1 9000\n[0:0::1]:9000\n", "2: the same server as in line 1".to_owned()),
         ("a 1\r\n b\t 1 # two\r\na  1", "3: the same server as in line 1".to_owned()),
     ] {
         dir.write("s.txt", file);

@@ -18,7 +18,7 @@ use crate::replication::shard::{Batch, Shard};
 use crate::replication::{COMMAND_BYTES_MAX, GroupId, ShardId};
 use crate::store::{Record, ScanPage};
 use crate::transport::{BoxFuture, FRAME_BYTES_MAX, Frame, Handler, Transport};
-use crate::value::Value;
+use crate::value::{Escaped, Value};
 
 /// How long a request may wait for its group.
 const GROUP_TIME: Duration = Duration::from_secs(5);
@@ -292,9 +292,9 @@ fn answers(group: &Group<Shard>, reads: &[Read]) -> Response {
 fn log_writes(peer: &str, commands: &[Command]) {
     for command in commands {
         match command {
-            Command::Put { key, .. } => tracing::debug!("[{peer} | PUT] {key}"),
-            Command::Delete { key } => tracing::debug!("[{peer} | DELETE] {key}"),
-            Command::Get { key } => tracing::debug!("[{peer} | GET] {key}"),
+            Command::Put { key, .. } => tracing::debug!("[{peer} | PUT] {}", Escaped(key)),
+            Command::Delete { key } => tracing::debug!("[{peer} | DELETE] {}", Escaped(key)),
+            Command::Get { key } => tracing::debug!("[{peer} | GET] {}", Escaped(key)),
             Command::Query { path } => tracing::debug!("[{peer} | QUERY] {path}"),
             Command::Set { path, .. } => tracing::debug!("[{peer} | SET] {path}"),
             Command::Merge { path, .. } => tracing::debug!("[{peer} | MERGE] {path}"),
@@ -306,9 +306,9 @@ fn log_writes(peer: &str, commands: &[Command]) {
 fn log_reads(peer: &str, reads: &[Read]) {
     for read in reads {
         match read {
-            Read::Get(key) => tracing::debug!("[{peer} | GET] {key}"),
+            Read::Get(key) => tracing::debug!("[{peer} | GET] {}", Escaped(key)),
             Read::Query(path) => tracing::debug!("[{peer} | QUERY] {path}"),
-            Read::Scan { prefix, .. } => tracing::debug!("[{peer} | SCAN] {prefix}"),
+            Read::Scan { prefix, .. } => tracing::debug!("[{peer} | SCAN] {}", Escaped(prefix)),
             Read::Count => tracing::debug!("[{peer} | COUNT]"),
         }
     }

@@ -49,7 +49,7 @@ impl Dir {
     /// Starts a program in the directory.
     pub(super) fn start(&self, name: &str, args: &str) -> Process {
         let mut command = Command::new(program(name));
-        command.current_dir(&self.0).args(args.split_whitespace()).env_remove("RUST_LOG");
+        command.current_dir(&self.0).args(args.split_ascii_whitespace()).env_remove("RUST_LOG");
         Process::new(command)
     }
 
@@ -159,7 +159,7 @@ impl Process {
     }
 
     /// Standard output up to the next `mark`, and that.
-    fn until(&mut self, mark: &str) -> String {
+    pub(super) fn until(&mut self, mark: &str) -> String {
         let mut searched = 0;
         loop {
             let rest = &self.unread[searched..];

@@ -187,14 +187,14 @@ fn servers_join_and_leave_at_the_prompt() {
         "[Error] the server at 127.0.0.1:{first} has left the cluster; it can join again from an \
          empty directory"
     );
-    let usage = "[Error] write !JOIN HOST PORT";
+    let usage = "[Error] write !JOIN HOST PORT, or !JOIN [::1]:9000 for IPv6";
     check(
         &mut broker,
         &[
             ("GET a", "a : {\"x\": 2}"),
             (&format!("!JOIN 127.0.0.1 {first}"), &left),
             ("!JOIN", usage),
-            ("!JOIN 127.0.0.1:9000", usage),
+            (&format!("!JOIN 127.0.0.1:{first}"), &left),
             ("!LEAVE 127.0.0.1 1", "[Error] no server of the cluster is at 127.0.0.1:1"),
             ("!UNSAFE-RECOVER x", "[Error] write !UNSAFE-RECOVER SHARD, with the shard's number"),
         ],

@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use nix::pty::{Winsize, openpty};
+use triekv::value::needs_escape;
 
 use super::super::process::{Dir, PATIENCE, program};
 
@@ -27,12 +28,20 @@ struct Typist {
 
 impl Typist {
     fn new(dir: &Dir, name: &str, args: &str) -> Self {
+        Self::before("xterm", dir, name, args)
+    }
+
+    /// Somebody before a terminal of this type.
+    fn before(terminal_type: &str, dir: &Dir, name: &str, args: &str) -> Self {
         let size = Winsize { ws_row: 24, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
         let terminal = openpty(&size, None).unwrap();
         let end = || Stdio::from(terminal.slave.try_clone().unwrap());
         let mut command = Command::new(program(name));
         command.current_dir(dir.path("")).args(args.split_whitespace());
-        command.env("TERM", "xterm").env("NO_COLOR", "1").env("XDG_STATE_HOME", dir.path("state"));
+        command
+            .env("TERM", terminal_type)
+            .env("NO_COLOR", "1")
+            .env("XDG_STATE_HOME", dir.path("state"));
         let child = command.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
         let keys = File::from(terminal.master);
         let mut screen = keys.try_clone().unwrap();
@@ -166,6 +175,81 @@ fn a_put_goes_on_at_the_next_line_while_a_bracket_is_open() {
     broker.until(prompt);
     broker.type_keys("GET d\r");
     broker.until("\nd : {\"y\": 2}\n");
+}
+
+#[test]
+fn lines_that_arrive_together_are_all_carried_out() {
+    let dir = Dir::new("together");
+    for terminal in ["xterm", "dumb"] {
+        for end in ["\r", "\n"] {
+            let mut broker = Typist::before(terminal, &dir, "kvBroker", "-k 1");
+            broker.until("nothing to index\n");
+            let lines = [
+                "PUT a:{\"x\":1}",
+                "GET a",
+                "",
+                "PUT b:{",
+                "\t\"y\" : [",
+                "\t\t1;",
+                "2 ]",
+                "}",
+                "GET\tb",
+                "SET b.z : {\"t\":",
+                " true }",
+                "QUERY b.z",
+                "PUT a:",
+                "GET none",
+            ];
+            broker.type_keys(&lines.map(|line| format!("{line}{end}")).concat());
+            for answer in [
+                "CREATED\n",
+                "a : {\"x\": 1}\n",
+                "CREATED\n",
+                "b : {\"y\": [1; 2]}\n",
+                "UPDATED\n",
+                "b.z : {\"t\": true}\n",
+                "Failed at pos 0 - expected '{', found the end of the text\n",
+                "none : NOT FOUND\n",
+            ] {
+                broker.until(answer);
+            }
+
+            // Far more than is read at once.
+            let puts = (0..300).map(|n| format!("PUT key{n} : {{ \"n\" : {n} }}{end}"));
+            broker.type_keys(&puts.collect::<String>());
+            for _ in 0..300 {
+                broker.until("CREATED\n");
+            }
+            broker.type_keys(&format!("GET key0{end}GET key299{end}!DISCONNECT{end}"));
+            broker.until("key0 : {\"n\": 0}\n");
+            broker.until("key299 : {\"n\": 299}\n");
+            broker.until("Bye!\n");
+            assert_eq!(broker.child.wait().unwrap().code(), Some(0));
+        }
+    }
+}
+
+#[test]
+fn what_is_pasted_reaches_the_screen_without_what_a_terminal_would_obey() {
+    let dir = Dir::new("pasted-controls");
+    let mut broker = Typist::new(&dir, "kvBroker", "-k 1");
+    let mut shown = broker.until("kvStore> ");
+    for (line, answer) in [
+        ("PUT a\u{202e}b:{\"x\u{9b}\":\"\u{2066}\u{85}\u{7f}\"}", "CREATED\n"),
+        ("GET a\u{202e}b", "\"a\\u202eb\" : {\"x\\u009b\": \"\\u2066\\u0085\\u007f\"}\n"),
+        (
+            "GET a\u{7}\u{e}b",
+            "control character U+0007 must be written as an escape in double quotes\n",
+        ),
+    ] {
+        broker.type_keys(&format!("\x1b[200~{line}\x1b[201~\r"));
+        shown += &broker.until(answer);
+        shown += &broker.until("kvStore> ");
+    }
+    // It comes again from the history.
+    broker.type_keys(&format!("{UP}{UP}\r"));
+    shown += &broker.until("\\u007f\"}\n");
+    assert_eq!(shown.find(|found| needs_escape(found) && found != '\n'), None, "{shown:?}");
 }
 
 #[test]
