@@ -109,6 +109,19 @@ pub enum LogError {
         /// The directory.
         directory: String,
     },
+    /// The directory was removed, moved away or replaced while it was open, or a file that is written
+    /// or `LOCK` was removed from it. Nothing is acknowledged from then on; what was acknowledged
+    /// before is where the directory is now. Put it back and open it again. (A server can also be
+    /// started with no directory, at its old address: it is a new one then, and is filled by the
+    /// others.)
+    #[error(
+        "{directory}, or a file in it, was removed or replaced while it was in use: put it back and \
+         open it again"
+    )]
+    Replaced {
+        /// The directory.
+        directory: String,
+    },
     /// A sync or a write failed earlier. What was acknowledged before is on disk; nothing was
     /// acknowledged since. Open the directory anew.
     #[error("the log stopped after a failure")]
@@ -126,9 +139,23 @@ pub enum LogError {
 impl LogError {
     /// The error of an operation on a file; a disk without room is [`LogError::Full`].
     pub(crate) fn io(operation: &'static str, file: impl Into<String>, source: io::Error) -> Self {
-        let (file, full) = (file.into(), is_full(&source));
-        let source = Arc::new(source);
-        if full { Self::Full { file, source } } else { Self::Io { operation, file, source } }
+        if is_full(&source) {
+            return Self::Full { file: file.into(), source: Arc::new(source) };
+        }
+        Self::broken(operation, file, source)
+    }
+
+    /// As [`LogError::io`], of an operation after which a file is not what it was: want of room counts
+    /// as any other failure.
+    pub(crate) fn broken(
+        operation: &'static str,
+        file: impl Into<String>,
+        source: io::Error,
+    ) -> Self {
+        match directory::replaced(&source) {
+            Some(directory) => Self::Replaced { directory: directory.to_owned() },
+            None => Self::Io { operation, file: file.into(), source: Arc::new(source) },
+        }
     }
 }
 

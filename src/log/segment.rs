@@ -179,5 +179,5 @@ pub(super) fn broken(
     file_name: &str,
     error: io::Error,
 ) -> LogError {
-    LogError::Io { operation, file: path(disk, file_name), source: Arc::new(error) }
+    LogError::broken(operation, path(disk, file_name), error)
 }

@@ -186,7 +186,7 @@ impl Metadata {
         let file = self.path(name);
         // What a failed sync leaves behind is not known, whatever the reason.
         if operation == "sync" {
-            return LogError::Io { operation, file, source: Arc::new(error) };
+            return LogError::broken(operation, file, error);
         }
         LogError::io(operation, file, error)
     }
