@@ -13,10 +13,14 @@
 //!   a part of a batch.
 //! - A write that was cut short is removed when the log is opened. Any other damage is
 //!   [`LogError::Corrupt`], with the file and the byte: nothing is repaired by guessing.
-//! - After the first error of a sync, or of a write that is not for want of room, nothing is
-//!   written any more: the system may have dropped what it was to write (Rebello et al., "Can
-//!   Applications Recover from fsync Failures?", ATC 2020).
-//! - A full disk refuses what does not fit, whole, and the log goes on when there is room.
+//! - After the first error of a write or a sync that is not for want of room, nothing is written any
+//!   more: the system may have dropped what it was to write (Rebello et al., "Can Applications Recover
+//!   from fsync Failures?", ATC 2020).
+//! - A full disk refuses what does not fit, whole, and the log goes on when there is room. That holds
+//!   for room that was written ahead as well: file systems that copy on write may refuse there too. A
+//!   sync that fails for want of room is answered by zeros in the place of what it was for, written and
+//!   synced; a log that [refuses](WhenFull::Refuse) stops if that fails too, since what it refused may
+//!   be on the disk.
 //!
 //! A segment begins with the state of every group, so old segments are removed once no group needs
 //! their entries. Until then they stay: a group that never purges keeps them all
