@@ -56,6 +56,8 @@ pub use memory_disk::{Fault, MemoryDisk};
 pub use reader::LogReader;
 use record::Kind;
 pub use recovery::Recovered;
+#[cfg(feature = "cluster")]
+pub(crate) use segment::is_segment;
 pub use snapshot::{FileReader, FileWriter, SnapshotReader, SnapshotWriter, install};
 pub use thread::{Committer, Log};
 pub use writer::{Batch, LogOptions, LogStats, RECORD_BYTES_MAX, WhenFull};

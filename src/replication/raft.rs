@@ -66,6 +66,7 @@ use machine::Machine;
 pub(crate) use members::Arranged;
 use network::Network;
 pub(crate) use network::Peers;
+pub(crate) use snapshot::is_snapshot;
 pub(crate) use storage::Storage;
 
 /// A deterministic state machine at the end of a group's log. A snapshot is made of a clone, which

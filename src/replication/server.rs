@@ -256,6 +256,7 @@ impl Data {
         let server = metadata.identity(new)?;
         let map = metadata.map(server)?;
         let storage = Storage::open(disk, LogOptions::default())?;
+        metadata.remove_unfinished();
         if map.is_none() && !storage.groups().is_empty() {
             return Err(metadata.missing_map());
         }

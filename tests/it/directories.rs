@@ -1,4 +1,5 @@
-//! Directories of a store and of a server: who may use them, and that they stay where they are.
+//! Directories of a store and of a server: who may use them, what else is in them, and that they stay
+//! where they are.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,11 +7,80 @@ use std::path::Path;
 
 use triekv::{Store, value};
 
+/// Names that are like ours, and are not.
+const FOREIGN: [&str; 24] = [
+    "x.new",
+    "notes.log.new",
+    "server.log",
+    "nohup.out",
+    "1.log",
+    "0000001.log",
+    "0000000G.log",
+    "000000001.log",
+    "0000000A.log",
+    "00000001.log.old",
+    "00000001.log.new.new",
+    ".new",
+    ".log",
+    "my.identity.new",
+    "identity.bak",
+    "map.txt",
+    "map.new.1",
+    "photo.snapshot",
+    "group.snapshot.new",
+    "group-x.snapshot.new",
+    "group-01.snapshot.new",
+    "group-1.snapshot.new.gz",
+    "group-1.arriving",
+    "people.snapshot.new",
+];
+
+/// What is unfinished of ours, besides the names that only a store or only a server has.
+const UNFINISHED: &str = "0000000f.log.new";
+
+fn put_foreign(directory: &Path) {
+    fs::create_dir_all(directory).unwrap();
+    for name in FOREIGN {
+        fs::write(directory.join(name), format!("of {name}")).unwrap();
+    }
+    fs::create_dir_all(directory.join("folder.new/00000001.log")).unwrap();
+}
+
+fn assert_foreign(directory: &Path) {
+    for name in FOREIGN {
+        let found = fs::read_to_string(directory.join(name));
+        assert_eq!(found.unwrap_or_else(|error| panic!("{name}: {error}")), format!("of {name}"));
+    }
+    assert!(directory.join("folder.new/00000001.log").is_dir());
+}
+
 fn files(directory: &Path) -> BTreeMap<String, fs::Metadata> {
     let entries = fs::read_dir(directory).unwrap().map(Result::unwrap);
     entries
         .map(|entry| (entry.file_name().into_string().unwrap(), entry.metadata().unwrap()))
         .collect()
+}
+
+#[test]
+fn a_store_leaves_files_that_it_does_not_write_alone() {
+    let temporary = tempfile::tempdir().unwrap();
+    let directory = temporary.path().join("store");
+    put_foreign(&directory);
+    for round in 0..3 {
+        let store = Store::open(&directory).unwrap();
+        assert_eq!(store.len(), round);
+        store.put(&format!("key{round}"), value!({ "round": round })).unwrap();
+        store.checkpoint().unwrap();
+        drop(store);
+        assert_foreign(&directory);
+        for unfinished in [UNFINISHED, "store.snapshot.new"] {
+            fs::write(directory.join(unfinished), "a part").unwrap();
+        }
+    }
+    drop(Store::open(&directory).unwrap());
+    let ours = files(&directory).into_keys().filter(|name| !FOREIGN.contains(&&**name));
+    let ours: Vec<_> = ours.collect();
+    assert_eq!(ours, ["00000001.log", "LOCK", "folder.new", "store.snapshot"]);
 }
 
 #[cfg(unix)]
@@ -107,6 +177,34 @@ mod servers {
 
     async fn connect(network: &ChannelTransport) -> Broker<ChannelTransport> {
         Broker::builder(network.named("broker")).servers(["server"]).connect().await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_server_leaves_files_that_it_does_not_write_alone() {
+        let temporary = tempfile::tempdir().unwrap();
+        let directory = temporary.path().join("server");
+        put_foreign(&directory);
+        let unfinished =
+            ["identity.new", "map.new", "group-1.snapshot.new", "group-9.arriving.new", UNFINISHED];
+        let mut id = None;
+        for round in 0..2 {
+            for name in unfinished {
+                fs::write(directory.join(name), "a part").unwrap();
+            }
+            let network = ChannelTransport::new();
+            let server = start(&network, &directory).await;
+            for name in unfinished {
+                assert!(!directory.join(name).exists(), "{name}");
+            }
+            assert_eq!(*id.get_or_insert(server.id()), server.id(), "round {round}");
+            let broker = connect(&network).await;
+            for n in 0..40 {
+                broker.put(&format!("key{n}"), value!({ "round": round })).await.unwrap();
+            }
+            drop(broker);
+            server.stop().await;
+            assert_foreign(&directory);
+        }
     }
 
     #[cfg(unix)]

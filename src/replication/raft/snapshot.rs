@@ -16,12 +16,55 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::wire::{WireSnapshotMeta, WireVote};
 use super::{SNAPSHOT_BYTES_MAX, StateMachine, Storage};
-use crate::log::{DiskFile, FileWriter, LogError, SnapshotReader, SnapshotWriter, install};
+use crate::log::{Disk, DiskFile, FileWriter, LogError, SnapshotReader, SnapshotWriter, install};
 use crate::replication::message;
 use crate::replication::{DecodeError, GroupId};
 
+/// The end of the name of a file that is not finished.
+const UNFINISHED: &str = ".new";
+
 /// Bytes that are read from a file at once.
 const READ_BYTES: usize = 256 << 10;
+
+fn name_of(group: GroupId) -> String {
+    format!("group-{}.snapshot", group.0)
+}
+
+fn temporary_of(group: GroupId) -> String {
+    format!("group-{}.snapshot{UNFINISHED}", group.0)
+}
+
+fn arriving_of(group: GroupId) -> String {
+    format!("group-{}.arriving{UNFINISHED}", group.0)
+}
+
+/// The group whose snapshots have a name like this one, if any has.
+fn group_of(name: &str) -> Option<GroupId> {
+    let (group, _) = name.strip_prefix("group-")?.split_once('.')?;
+    group.parse().ok().map(GroupId)
+}
+
+/// Whether a file of this name is a snapshot.
+pub(crate) fn is_snapshot(name: &str) -> bool {
+    group_of(name).is_some_and(|group| name == name_of(group))
+}
+
+fn is_unfinished(name: &str) -> bool {
+    group_of(name).is_some_and(|group| name == temporary_of(group) || name == arriving_of(group))
+}
+
+/// Removes the snapshots that were not finished, those of groups that are not known any more included.
+///
+/// # Errors
+///
+/// [`LogError::Io`] if the disk does not say what is there. A file that cannot be removed stays.
+pub(super) fn remove_unfinished(disk: &dyn Disk) -> Result<(), LogError> {
+    let names = disk.list().map_err(|error| LogError::io("list", disk.location(), error))?;
+    for name in names.iter().filter(|name| is_unfinished(name)) {
+        let _ = disk.remove(name);
+    }
+    Ok(())
+}
 
 /// Where a group keeps its snapshots.
 #[derive(Debug, Clone)]
@@ -179,20 +222,20 @@ impl SnapshotFolder {
     }
 
     fn remove(&self, name: &str) {
-        // What stays is removed when the log is opened again.
+        // What stays is removed when the server starts again.
         let _ = self.storage.disk().map(|disk| disk.remove(name));
     }
 
     fn name(&self) -> String {
-        format!("group-{}.snapshot", self.group.0)
+        name_of(self.group)
     }
 
     fn temporary(&self) -> String {
-        format!("group-{}.snapshot.new", self.group.0)
+        temporary_of(self.group)
     }
 
     fn arriving(&self) -> String {
-        format!("group-{}.arriving.new", self.group.0)
+        arriving_of(self.group)
     }
 
     /// For messages.

@@ -34,7 +34,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::Types;
 use super::group_log::{Contents, lock};
-use super::snapshot::SnapshotFolder;
+use super::snapshot::{self, SnapshotFolder};
 use super::wire::{WireEntry, WireLogId, WireVote};
 use crate::log::{
     Batch, Committer, Damage, Disk, Log, LogError, LogOptions, LogReader, LogStats, MemoryDisk,
@@ -138,6 +138,7 @@ impl Storage {
     pub(crate) fn open(disk: Arc<dyn Disk>, options: LogOptions) -> Result<Self, LogError> {
         let options = LogOptions { when_full: WhenFull::Wait, ..options };
         let recovered = Recovered::open(Arc::clone(&disk), options)?;
+        snapshot::remove_unfinished(&*disk)?;
         let groups = recovered.groups().into_iter();
         let groups = groups.map(|group| {
             let contents = recover(&recovered, group, &*disk)?;

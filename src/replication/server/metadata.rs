@@ -20,10 +20,11 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::log::{Damage, Disk, LogError};
+use crate::log::{self, Damage, Disk, LogError};
 use crate::replication::ServerId;
 use crate::replication::message::{self, DecodeError};
 use crate::replication::meta::ClusterMap;
+use crate::replication::raft;
 use crate::transport::FRAME_BYTES_MAX;
 
 const IDENTITY: &str = "identity";
@@ -60,19 +61,24 @@ impl Metadata {
     pub(super) fn identity(&self, new: ServerId) -> Result<ServerId, LogError> {
         let identity = self.read(IDENTITY)?;
         let names = self.disk.list().map_err(|error| self.failed("list", "", error))?;
-        let has = |extension| {
-            let extension_of = |name: &String| Some(name.rsplit_once('.')?.1 == extension);
-            names.iter().any(|name| extension_of(name) == Some(true))
-        };
-        let has_log = has("log");
+        let has = |is: fn(&str) -> bool| names.iter().any(|name| is(name));
+        let has_log = has(log::is_segment);
         match identity {
             Some(identity) if has_log => Ok(identity),
-            _ if !has_log && !has("snapshot") && !names.iter().any(|name| name == MAP) => {
+            _ if !has_log && !has(raft::is_snapshot) && !has(|name| name == MAP) => {
                 self.write(IDENTITY, &new)?;
                 Ok(new)
             }
             Some(_) => Err(self.missing(LOG)),
             None => Err(self.missing(IDENTITY)),
+        }
+    }
+
+    /// Removes the files that were not finished, of those that this module writes.
+    pub(super) fn remove_unfinished(&self) {
+        for name in [IDENTITY, MAP] {
+            // One that stays is written anew before it counts.
+            let _ = self.disk.remove(&format!("{name}{TEMPORARY}"));
         }
     }
 
@@ -108,7 +114,7 @@ impl Metadata {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(self.failed("remove", MAP, error))
             }
-            _ => self.disk.sync_names().map_err(|error| self.failed("sync", "", error)),
+            _ => self.disk.sync_names().map_err(|error| self.names_not_synced(error)),
         }
     }
 
@@ -126,11 +132,18 @@ impl Metadata {
             let temporary = temporary.as_str();
             move |error| self.failed(operation, temporary, error)
         };
-        let file = self.disk.create(&temporary).map_err(fail("create"))?;
-        file.write_at(&bytes, 0).map_err(fail("write"))?;
-        file.sync().map_err(fail("sync"))?;
-        self.disk.rename(&temporary, name).map_err(fail("rename"))?;
-        self.disk.sync_names().map_err(|error| self.failed("sync", "", error))
+        let written = (|| {
+            let file = self.disk.create(&temporary).map_err(fail("create"))?;
+            file.write_at(&bytes, 0).map_err(fail("write"))?;
+            file.sync().map_err(fail("sync"))?;
+            self.disk.rename(&temporary, name).map_err(fail("rename"))
+        })();
+        if written.is_err() {
+            // Its room may be what is missing.
+            let _ = self.disk.remove(&temporary);
+        }
+        written?;
+        self.disk.sync_names().map_err(|error| self.names_not_synced(error))
     }
 
     /// The content of a file, if it is there.
@@ -183,11 +196,11 @@ impl Metadata {
     }
 
     fn failed(&self, operation: &'static str, name: &str, error: io::Error) -> LogError {
-        let file = self.path(name);
-        // What a failed sync leaves behind is not known, whatever the reason.
-        if operation == "sync" {
-            return LogError::broken(operation, file, error);
-        }
-        LogError::io(operation, file, error)
+        LogError::io(operation, self.path(name), error)
+    }
+
+    /// Which file has a name after that is not known, whatever the reason.
+    fn names_not_synced(&self, error: io::Error) -> LogError {
+        LogError::broken("sync", self.path(""), error)
     }
 }
