@@ -25,6 +25,8 @@ pub(crate) struct ServerReport {
     /// The groups, by number.
     #[serde(deserialize_with = "message::bounded")]
     pub(crate) groups: Vec<GroupReport>,
+    /// Whether its disk is full.
+    pub(crate) disk_full: bool,
 }
 
 /// A group, as one of its replicas sees it.

@@ -495,7 +495,7 @@ impl<T: Transport> Shared<T> {
     /// The answer to whoever wanted something kept. Unless the disk is merely full, the server stops.
     fn cannot_keep(&self, error: LogError) -> Refusal {
         if let LogError::Full { .. } = error {
-            tracing::warn!(%error, "refused what there is no room for");
+            tracing::debug!(%error, "refused what there is no room for");
             return Refusal::DiskFull;
         }
         self.fail(error);

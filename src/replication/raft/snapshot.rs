@@ -14,6 +14,7 @@
 use std::io::{self, BufReader, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::room::Need;
 use super::wire::{WireSnapshotMeta, WireVote};
 use super::{SNAPSHOT_BYTES_MAX, StateMachine, Storage};
 use crate::log::{Disk, DiskFile, FileWriter, LogError, SnapshotReader, SnapshotWriter, install};
@@ -183,10 +184,12 @@ impl SnapshotFolder {
     ) -> Result<SnapshotFile, LogError> {
         let (name, disk) = (self.temporary(), self.storage.disk()?);
         let create = || write(FileWriter::new(disk.create(&name)?))?.finish();
-        create().map_err(|error| {
+        let created = create().map_err(|error| {
             self.remove(&name);
             self.error("write", &name, error)
-        })?;
+        });
+        self.storage.room().note(Need::Snapshot(self.group), &created);
+        created?;
         self.open_file(&name)
     }
 
@@ -216,6 +219,8 @@ impl SnapshotFolder {
 
     /// Removes all files of the group, as far as the disk lets it.
     pub(super) fn discard_all(&self) {
+        self.storage.room().found(Need::Snapshot(self.group));
+        self.storage.room().found(Need::Arriving(self.group));
         for name in [self.name(), self.temporary(), self.arriving()] {
             self.remove(&name);
         }
@@ -306,6 +311,7 @@ impl Arriving {
         }
         let Some(out) = std::mem::take(self).out else { return Ok(None) };
         out.finish().map_err(|error| self.lost(folder, "sync", error))?;
+        folder.storage.room().found(Need::Arriving(folder.group));
         folder.open_file(&folder.arriving()).map(Some)
     }
 
@@ -318,7 +324,9 @@ impl Arriving {
     ) -> LogError {
         *self = Self::default();
         folder.discard_arrived();
-        folder.error(operation, &folder.arriving(), error)
+        let error = folder.error(operation, &folder.arriving(), error);
+        folder.storage.room().lacked(Need::Arriving(folder.group), &error);
+        error
     }
 }
 

@@ -27,6 +27,7 @@ impl<T: Transport> Shared<T> {
             cluster,
             epoch,
             groups,
+            disk_full: self.storage.room().is_full(),
         }
     }
 }

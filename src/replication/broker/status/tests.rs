@@ -53,6 +53,7 @@ fn reports(groups: [Result<Option<GroupReport>, StatusError>; 3]) -> Reports {
             cluster: Some(ClusterId(1)),
             epoch: 9,
             groups: group.into_iter().collect(),
+            disk_full: id == 2,
         });
         (ServerId(id), report)
     };
