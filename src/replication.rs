@@ -51,9 +51,9 @@ mod shard;
 pub use crate::parser::{LINE_BYTES_MAX, LineError};
 pub use broker::{
     Broker, BrokerBuilder, BrokerError, COMMAND_BYTES_MAX, ClusterStatus, ConnectError, CopyStatus,
-    Explanation, GroupStatus, Health, Holds, IdentifyError, LoadError, LoadEvent, LoadMode,
-    LoadReport, MemberError, RecoverError, Recovery, ReplicaState, ReplicaStatus, ServerState,
-    ServerStatus, Stale, StatusError, Unreached,
+    Departure, Explanation, GroupStatus, Health, Holds, IdentifyError, LoadError, LoadEvent,
+    LoadMode, LoadReport, MemberError, RecoverError, Recovery, ReplicaState, ReplicaStatus,
+    ServerState, ServerStatus, Stale, StatusError, Unreached,
 };
 pub use cluster::{Cluster, ClusterBuilder, ClusterError};
 pub use message::{DecodeError, Refusal};

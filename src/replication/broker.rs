@@ -39,7 +39,7 @@ mod typed;
 pub use connect::{BrokerBuilder, ConnectError, Unreached};
 use lane::Lane;
 pub use load::{LoadError, LoadEvent, LoadMode, LoadReport};
-pub use members::MemberError;
+pub use members::{Departure, MemberError};
 pub use recover::{RecoverError, Recovery};
 pub use route::IdentifyError;
 use route::Routes;
