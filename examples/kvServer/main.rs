@@ -5,16 +5,15 @@ use std::io::{self, IsTerminal, Write};
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::{env, iter, process};
+use std::{env, iter, mem};
 
 use clap::{ArgAction, Parser};
 use tokio::runtime;
+use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 use triekv::log::LogError;
 use triekv::replication::ServerError;
 use triekv::{Server, TcpTransport};
-
-use signals::{Signals, TERMINATED};
 
 mod signals;
 
@@ -35,13 +34,16 @@ does not start: move the directory away and start it anew. --in-memory keeps not
 
 The log goes to standard error; RUST_LOG, if set, chooses what it tells (info,triekv=debug).
 
-SIGTERM and Ctrl-C stop the server cleanly: it hands over to the other servers first, within half
-a second. A second signal ends it at once.
+SIGTERM and Ctrl-C stop the server cleanly: it hands over to the other servers first. That takes
+about half a second at most, also while it starts, or waits for its disk: it ends then, and has on
+disk what it acknowledged. A second signal ends it at once. SIGHUP counts as SIGTERM, except on Linux
+if it was ignored when the server started, as by nohup.
 
-When the disk is full, writes are refused until there is room again, and reads go on.
+When the disk is full, writes are refused until there is room again, and reads go on; STATUS and the
+log tell. Directories are created for their owner alone (0700, files 0600).
 
 Exit status: 0 at SIGTERM; 130 at Ctrl-C; 1 when it cannot listen or its data cannot be read or
-written; 2 when an option is missing or wrong; 143 at a SIGTERM that did not wait.";
+written; 2 when an option is missing or wrong; 143 at a second signal, 130 if that is Ctrl-C.";
 
 /// Where each server has its directory, by address, if `-d` names none.
 const DATA_ROOT: &str = "kvdata";
@@ -107,37 +109,48 @@ fn start_log(options: &Options) {
 
 /// Runs the server, in one lane, until a signal comes.
 fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
+    let signal = signals::watch()?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let status = runtime.block_on(serve(options, signal));
+    // To drop it is to wait for its threads, and they may wait for a disk.
+    mem::forget(runtime);
+    Ok(ExitCode::from(status?))
+}
+
+/// Runs the server until a signal comes, and gives the exit status that comes with the signal.
+async fn serve(options: &Options, mut signal: oneshot::Receiver<u8>) -> Result<u8, Box<dyn Error>> {
     let Options { ip_address: address, port, data_dir, in_memory, .. } = options;
     let listen_at = match address.parse::<Ipv6Addr>() {
         Ok(_) => format!("[{address}]:{port}"),
         Err(_) => format!("{address}:{port}"),
     };
-    runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-        let mut signals = Signals::new()?;
-        let server = Server::builder(TcpTransport::default(), listen_at);
-        let server = match data_dir {
-            _ if *in_memory => server,
-            Some(data_dir) => server.data_dir(data_dir),
-            None => server.data_root(DATA_ROOT),
-        };
-        let server = match server.start().await {
-            // These name the address or the file.
-            Err(ServerError::Listen(error)) => return Err(error.into()),
-            Err(ServerError::Data(error)) => return Err(error.into()),
-            server => server?,
-        };
-        let port = server.address().rsplit(':').next().unwrap_or_default();
-        // Nobody has to read it.
-        let _ = writeln!(io::stdout(), "Binding the Port: ('{address}', {port})");
-        let first = tokio::select! {
-            signal = signals.next() => signal,
-            error = server.failed() => return Err(error.into()),
-        };
-        let status = tokio::select! {
-            () = server.stop() => if first == TERMINATED { 0 } else { first },
-            // At once, whatever is waited for: a disk that does not answer, perhaps.
-            second = signals.next() => process::exit(second.into()),
-        };
-        Ok(ExitCode::from(status))
-    })
+    let server = Server::builder(TcpTransport::default(), listen_at);
+    let server = match data_dir {
+        _ if *in_memory => server,
+        Some(data_dir) => server.data_dir(data_dir),
+        None => server.data_root(DATA_ROOT),
+    };
+    let started = tokio::select! {
+        started = server.start() => started,
+        status = &mut signal => return Ok(status?),
+    };
+    let server = match started {
+        // These name the address or the file.
+        Err(ServerError::Listen(error)) => return Err(error.into()),
+        Err(ServerError::Data(error)) => return Err(error.into()),
+        server => server?,
+    };
+    let port = server.address().rsplit(':').next().unwrap_or_default();
+    // Nobody has to read it.
+    let _ = writeln!(io::stdout(), "Binding the Port: ('{address}', {port})");
+    let status = tokio::select! {
+        status = signal => status?,
+        error = server.failed() => {
+            // To drop it is to wait for its log, and that may wait for a disk.
+            mem::forget(server);
+            return Err(error.into());
+        }
+    };
+    server.stop().await;
+    Ok(status)
 }

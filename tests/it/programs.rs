@@ -11,6 +11,8 @@ mod durable;
 mod limits;
 mod process;
 mod prompt;
+#[cfg(unix)]
+mod signals;
 mod status;
 
 const WELCOME: &str = "\

@@ -18,6 +18,7 @@ use super::power::Machine;
 
 mod full;
 mod slow;
+mod stops;
 
 /// Short enough for tests, long enough for a busy machine.
 const TIMING: Timing = Timing {

@@ -6,7 +6,10 @@ use triekv::replication::ServerState;
 use super::*;
 
 /// A server on this disk, and a broker with twenty records, whose commands may take `deadline`.
-pub(super) async fn start_with(disk: Arc<dyn Disk>, deadline: Duration) -> (ChannelServer, ChannelBroker) {
+pub(super) async fn start_with(
+    disk: Arc<dyn Disk>,
+    deadline: Duration,
+) -> (ChannelServer, ChannelBroker) {
     let servers = Servers::blank(1, 5_000);
     let server = builder(&servers.network.named(&name(0)), 0).disk(disk).start().await.unwrap();
     put_many(&servers.broker(1).await, 0..20).await;
