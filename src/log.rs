@@ -13,10 +13,14 @@
 //!   a part of a batch.
 //! - A write that was cut short is removed when the log is opened. Any other damage is
 //!   [`LogError::Corrupt`], with the file and the byte: nothing is repaired by guessing.
-//! - After the first error of a sync, or of a write that is not for want of room, nothing is
-//!   written any more: the system may have dropped what it was to write (Rebello et al., "Can
-//!   Applications Recover from fsync Failures?", ATC 2020).
-//! - A full disk refuses what does not fit, whole, and the log goes on when there is room.
+//! - After the first error of a write or a sync that is not for want of room, nothing is written any
+//!   more: the system may have dropped what it was to write (Rebello et al., "Can Applications Recover
+//!   from fsync Failures?", ATC 2020).
+//! - A full disk refuses what does not fit, whole, and the log goes on when there is room. That holds
+//!   for room that was written ahead as well: file systems that copy on write may refuse there too. A
+//!   sync that fails for want of room is answered by zeros in the place of what it was for, written and
+//!   synced; a log that [refuses](WhenFull::Refuse) stops if that fails too, since what it refused may
+//!   be on the disk.
 //!
 //! A segment begins with the state of every group, so old segments are removed once no group needs
 //! their entries. Until then they stay: a group that never purges keeps them all
@@ -52,6 +56,8 @@ pub use memory_disk::{Fault, MemoryDisk};
 pub use reader::LogReader;
 use record::Kind;
 pub use recovery::Recovered;
+#[cfg(feature = "cluster")]
+pub(crate) use segment::is_segment;
 pub use snapshot::{FileReader, FileWriter, SnapshotReader, SnapshotWriter, install};
 pub use thread::{Committer, Log};
 pub use writer::{Batch, LogOptions, LogStats, RECORD_BYTES_MAX, WhenFull};
@@ -109,6 +115,19 @@ pub enum LogError {
         /// The directory.
         directory: String,
     },
+    /// The directory was removed, moved away or replaced while it was open, or a file that is written
+    /// or `LOCK` was removed from it. Nothing is acknowledged from then on; what was acknowledged
+    /// before is where the directory is now. Put it back and open it again. (A server can also be
+    /// started with no directory, at its old address: it is a new one then, and is filled by the
+    /// others.)
+    #[error(
+        "{directory}, or a file in it, was removed or replaced while it was in use: put it back and \
+         open it again"
+    )]
+    Replaced {
+        /// The directory.
+        directory: String,
+    },
     /// A sync or a write failed earlier. What was acknowledged before is on disk; nothing was
     /// acknowledged since. Open the directory anew.
     #[error("the log stopped after a failure")]
@@ -126,9 +145,23 @@ pub enum LogError {
 impl LogError {
     /// The error of an operation on a file; a disk without room is [`LogError::Full`].
     pub(crate) fn io(operation: &'static str, file: impl Into<String>, source: io::Error) -> Self {
-        let (file, full) = (file.into(), is_full(&source));
-        let source = Arc::new(source);
-        if full { Self::Full { file, source } } else { Self::Io { operation, file, source } }
+        if is_full(&source) {
+            return Self::Full { file: file.into(), source: Arc::new(source) };
+        }
+        Self::broken(operation, file, source)
+    }
+
+    /// As [`LogError::io`], of an operation after which a file is not what it was: want of room counts
+    /// as any other failure.
+    pub(crate) fn broken(
+        operation: &'static str,
+        file: impl Into<String>,
+        source: io::Error,
+    ) -> Self {
+        match directory::replaced(&source) {
+            Some(directory) => Self::Replaced { directory: directory.to_owned() },
+            None => Self::Io { operation, file: file.into(), source: Arc::new(source) },
+        }
     }
 }
 

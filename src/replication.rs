@@ -53,9 +53,9 @@ mod shard;
 pub use crate::parser::{LINE_BYTES_MAX, LineError};
 pub use broker::{
     Broker, BrokerBuilder, BrokerError, COMMAND_BYTES_MAX, ClusterStatus, ConnectError, Copied,
-    CopyStatus, Explanation, GroupStatus, Health, Holds, IdentifyError, LoadError, LoadEvent,
-    LoadMode, LoadReport, MemberError, Moved, PastStatus, RecoverError, Recovery, ReplicaState,
-    ReplicaStatus, ServerState, ServerStatus, Stale, StatusError, Unreached,
+    CopyStatus, Departure, Explanation, GroupStatus, Health, Holds, IdentifyError, LoadError,
+    LoadEvent, LoadMode, LoadReport, MemberError, Moved, PastStatus, RecoverError, Recovery,
+    ReplicaState, ReplicaStatus, ServerState, ServerStatus, Stale, StatusError, Unreached,
 };
 pub use cluster::{Cluster, ClusterBuilder, ClusterError};
 pub use message::{DecodeError, Refusal};

@@ -1,6 +1,6 @@
 //! Servers that come and go, at the prompt.
 
-use triekv::replication::{MemberError, RecoverError, Recovery};
+use triekv::replication::{Departure, MemberError, RecoverError, Recovery};
 use triekv::value::Escaped;
 use triekv::{Broker, Transport};
 
@@ -42,19 +42,44 @@ pub(crate) async fn answer<T: Transport>(broker: &Broker<T>, line: &str) -> Stri
         Err(problem) => return failed(&problem),
     };
     if verb == JOIN {
-        changed(&address, "JOINS", broker.join(&address).await, broker.moves().await)
+        let joined = broker.join(&address).await.map(|()| String::new());
+        changed(&address, "JOINS", joined, broker.moves().await)
     } else {
-        changed(&address, "LEAVES", broker.leave(&address).await, broker.moves().await)
+        let left = broker.leave(&address).await.map(|departure| cost(&departure, broker.copies()));
+        changed(&address, "LEAVES", left, broker.moves().await)
     }
 }
 
-fn changed(address: &str, what: &str, outcome: Result<(), MemberError>, moves: usize) -> String {
+/// The answer to a change, with what is to be told besides.
+fn changed(
+    address: &str,
+    what: &str,
+    outcome: Result<String, MemberError>,
+    moves: usize,
+) -> String {
     let address = Escaped(address);
     match outcome {
-        Ok(()) if moves == 0 => format!("{address} : {what}"),
-        Ok(()) => format!("{address} : {what}, STATUS tells how far it is"),
+        Ok(besides) if moves == 0 => format!("{address} : {what}{besides}"),
+        Ok(besides) => format!("{address} : {what}, STATUS tells how far it is{besides}"),
         Err(error) => failed(&error),
     }
+}
+
+/// A warning, on a line of its own, if a departure leaves fewer copies than were asked for.
+fn cost(departure: &Departure, copies: usize) -> String {
+    let Departure { servers, voters, voters_wanted, .. } = departure;
+    if departure.is_whole() {
+        return String::new();
+    }
+    let down = match departure.losses_that_stop_writes() {
+        1 => "one of them is".to_owned(),
+        losses => format!("{losses} of them are"),
+    };
+    format!(
+        "\n[WARNING] {servers} servers stay, too few for the {voters_wanted} copies that -k {copies} \
+         asks for: each record has {voters} copies then, and takes no write while {down} down. \
+         {JOIN} another server."
+    )
 }
 
 fn recovered(outcome: Result<Recovery, RecoverError>) -> String {

@@ -139,9 +139,12 @@ fn part(replica: &ReplicaStatus, leads: bool) -> String {
     }
 }
 
-/// `up 3m12s` or `DOWN: Connection refused`
+/// `up 3m12s`, `up 3m12s, DISK FULL` or `DOWN: Connection refused`
 fn state(server: &ServerStatus) -> String {
     match &server.state {
+        ServerState::Up { uptime, disk_full: true, .. } => {
+            format!("up {}, DISK FULL", rounded(*uptime))
+        }
         ServerState::Up { uptime, .. } => format!("up {}", rounded(*uptime)),
         ServerState::Down { error } => format!("DOWN: {}", reason(error)),
         _ => "unknown".to_owned(),

@@ -4,10 +4,11 @@ use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::{env, iter, process};
+use std::{env, iter, mem};
 
 use clap::{ArgAction, Parser};
 use tokio::runtime;
+use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 use triekv::log::LogError;
 use triekv::replication::{ServerError, ServerFailure};
@@ -15,7 +16,6 @@ use triekv::value::Escaped;
 use triekv::{Server, TcpTransport};
 
 use fields::HarmlessFields;
-use signals::{Signals, TERMINATED};
 
 mod fields;
 mod host;
@@ -44,13 +44,16 @@ cannot do without it, it waits, and STATUS says so; --accept-past has it go on f
 
 The log goes to standard error; RUST_LOG, if set, chooses what it tells (info,triekv=debug).
 
-SIGTERM and Ctrl-C stop the server cleanly: it hands over to the other servers first, within half
-a second. A second signal ends it at once.
+SIGTERM and Ctrl-C stop the server cleanly: it hands over to the other servers first. That takes
+about half a second at most, also while it starts, or waits for its disk: it ends then, and has on
+disk what it acknowledged. A second signal ends it at once. SIGHUP counts as SIGTERM, except on Linux
+if it was ignored when the server started, as by nohup.
 
-When the disk is full, writes are refused until there is room again, and reads go on.
+When the disk is full, writes are refused until there is room again, and reads go on; STATUS and the
+log tell. Directories are created for their owner alone (0700, files 0600).
 
 Exit status: 0 at SIGTERM; 130 at Ctrl-C; 1 when it cannot listen or its data cannot be read or
-written; 2 when an option is missing or wrong; 143 at a SIGTERM that did not wait.";
+written; 2 when an option is missing or wrong; 143 at a second signal, 130 if that is Ctrl-C.";
 
 /// Where each server has its directory, by address, if `-d` names none.
 const DATA_ROOT: &str = "kvdata";
@@ -137,33 +140,45 @@ async fn start(options: &Options, listen_at: &str) -> Result<Server<TcpTransport
 
 /// Runs the server, in one lane, until a signal comes.
 fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
+    let signal = signals::watch()?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let status = runtime.block_on(serve(options, signal));
+    // To drop it is to wait for its threads, and they may wait for a disk.
+    mem::forget(runtime);
+    Ok(ExitCode::from(status?))
+}
+
+/// Runs the server until a signal comes, and gives the exit status that comes with the signal.
+async fn serve(options: &Options, mut signal: oneshot::Receiver<u8>) -> Result<u8, Box<dyn Error>> {
     let Options { ip_address: address, port, .. } = options;
     let mut listen_at = if address.contains(':') {
         format!("[{address}]:{port}")
     } else {
         format!("{address}:{port}")
     };
-    runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-        let mut signals = Signals::new()?;
-        let (server, first) = loop {
-            let server = start(options, &listen_at).await?;
-            let port = server.address().rsplit(':').next().unwrap_or_default();
-            // Nobody has to read it.
-            let _ = writeln!(io::stdout(), "Binding the Port: ('{}', {port})", Escaped(address));
-            let failure = tokio::select! {
-                signal = signals.next() => break (server, signal),
-                failure = server.failed() => failure,
-            };
+    loop {
+        let server = tokio::select! {
+            started = start(options, &listen_at) => started?,
+            status = &mut signal => return Ok(status?),
+        };
+        let port = server.address().rsplit(':').next().unwrap_or_default();
+        // Nobody has to read it.
+        let _ = writeln!(io::stdout(), "Binding the Port: ('{}', {port})", Escaped(address));
+        tokio::select! {
+            status = &mut signal => {
+                server.stop().await;
+                return Ok(status?);
+            }
             // It comes back as a new server, at the same port.
-            let ServerFailure::FromThePast { .. } = failure else { return Err(failure.into()) };
-            server.address().clone_into(&mut listen_at);
-            server.stop().await;
-        };
-        let status = tokio::select! {
-            () = server.stop() => if first == TERMINATED { 0 } else { first },
-            // At once, whatever is waited for: a disk that does not answer, perhaps.
-            second = signals.next() => process::exit(second.into()),
-        };
-        Ok(ExitCode::from(status))
-    })
+            ServerFailure::FromThePast { .. } = server.failed() => {
+                server.address().clone_into(&mut listen_at);
+                server.stop().await;
+            }
+            failure = server.failed() => {
+                // To drop it is to wait for its log, and that may wait for a disk.
+                mem::forget(server);
+                return Err(failure.into());
+            }
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::directory::check_name;
@@ -43,6 +44,16 @@ pub enum Fault {
     Syncs {
         /// The number from which on.
         operation: u64,
+    },
+    /// There is no room for the operations from one number up to another: they fail with
+    /// [`io::ErrorKind::StorageFull`], also where a file has the bytes already, as on a file system
+    /// that copies on write. A write is done for half of its sectors, and a sync gives up what it should have written.
+    /// Files can be removed and cut, and names be synced.
+    NoRoom {
+        /// The first number.
+        from: u64,
+        /// The number after the last one.
+        until: u64,
     },
 }
 
@@ -115,6 +126,7 @@ struct Faults {
     crash: Option<(u64, u64)>,
     sync: Option<u64>,
     syncs: Option<u64>,
+    no_room: Range<u64>,
 }
 
 /// A file's content; by whether two are the same one, files are told apart.
@@ -162,6 +174,7 @@ impl MemoryDisk {
             Fault::Crash { operation, seed } => faults.crash = Some((operation, seed)),
             Fault::Sync { operation } => faults.sync = Some(operation),
             Fault::Syncs { operation } => faults.syncs = Some(operation),
+            Fault::NoRoom { from, until } => faults.no_room = from..until,
         }
     }
 
@@ -306,19 +319,41 @@ impl State {
         }
     }
 
-    /// Begins a sync.
+    /// Begins an operation that takes room.
+    fn begin_with_room(&mut self) -> io::Result<()> {
+        let operation = self.begin()?;
+        self.check_room(operation)
+    }
+
+    fn check_room(&self, operation: u64) -> io::Result<()> {
+        if self.faults.no_room.contains(&operation) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    }
+
+    /// Begins a sync of the names.
     fn begin_sync(&mut self) -> io::Result<Result<(), io::Error>> {
         let operation = self.begin()?;
+        Ok(self.outcome_of_sync(operation))
+    }
+
+    /// Begins a sync of a file.
+    fn begin_file_sync(&mut self) -> io::Result<Result<(), io::Error>> {
+        let operation = self.begin()?;
+        Ok(self.check_room(operation).and_then(|()| self.outcome_of_sync(operation)))
+    }
+
+    fn outcome_of_sync(&mut self, operation: u64) -> io::Result<()> {
         let once = self.faults.sync.is_some_and(|from| operation >= from);
         if once {
             self.faults.sync = None;
         }
         let fails = once || self.faults.syncs.is_some_and(|from| operation >= from);
-        Ok(if fails {
-            Err(io::Error::other("the sync failed, as the test wanted"))
-        } else {
-            Ok(())
-        })
+        if fails {
+            return Err(io::Error::other("the sync failed, as the test wanted"));
+        }
+        Ok(())
     }
 
     /// The bytes by which files may still grow.
@@ -352,7 +387,7 @@ impl Disk for MemoryDisk {
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         check_name(name)?;
         let mut state = self.state();
-        state.begin()?;
+        state.begin_with_room()?;
         let file = if let Some(file) = state.names.get(name) {
             let file = Arc::clone(file);
             lock(&file).set_size(0)?;
@@ -377,7 +412,7 @@ impl Disk for MemoryDisk {
         check_name(from)?;
         check_name(to)?;
         let mut state = self.state();
-        state.begin()?;
+        state.begin_with_room()?;
         let file = state.find(from)?;
         if from != to {
             state.rename(to, file);
@@ -443,9 +478,16 @@ impl DiskFile for MemoryFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut state = self.state()?;
-        if let Err(seed) = state.count() {
-            lock(&self.content).write(content::torn(bytes, offset, seed), offset)?;
-            return state.check_runs();
+        let operation = match state.count() {
+            Ok(operation) => operation,
+            Err(seed) => {
+                lock(&self.content).write(content::torn(bytes, offset, seed), offset)?;
+                return state.check_runs();
+            }
+        };
+        if let Err(full) = state.check_room(operation) {
+            lock(&self.content).write(content::half(bytes, offset), offset)?;
+            return Err(full);
         }
         let room = state.room();
         let mut content = lock(&self.content);
@@ -458,9 +500,12 @@ impl DiskFile for MemoryFile {
 
     fn set_size(&self, size: u64) -> io::Result<()> {
         let mut state = self.state()?;
-        state.begin()?;
+        let operation = state.begin()?;
         let room = state.room();
         let mut content = lock(&self.content);
+        if size > content.bytes().len() as u64 {
+            state.check_room(operation)?;
+        }
         if size.saturating_sub(content.bytes().len() as u64) > room {
             return Err(io::ErrorKind::StorageFull.into());
         }
@@ -469,7 +514,7 @@ impl DiskFile for MemoryFile {
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.state()?;
-        let outcome = state.begin_sync()?;
+        let outcome = state.begin_file_sync()?;
         let mut content = lock(&self.content);
         match outcome {
             Ok(()) => content.synced(),

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::reader::{Contents, LogReader, Segment};
-use super::segment::{self, Scanned, UNFINISHED, failed};
+use super::segment::{self, Scanned, UNFINISHED, failed, is_segment};
 use super::table::{Group, LastIndices};
 use super::writer::{LogOptions, Writer};
 use super::{Committer, Damage, Disk, Kind, Log, LogError, thread};
@@ -18,8 +18,9 @@ pub struct Recovered {
 
 impl Recovered {
     /// Reads all segments on `disk`, or begins a log where there is none. A last write that was cut
-    /// short is removed; nothing that was acknowledged is in it. Files whose names end in `.new`
-    /// are removed: they were never finished.
+    /// short is removed; nothing that was acknowledged is in it. Segments that were never finished,
+    /// such as `0000001f.log.new`, are removed. No other file is touched: whoever keeps more on the
+    /// disk removes what it did not finish.
     ///
     /// Takes **O(n)** for n bytes of log, and 16 bytes of memory an entry.
     ///
@@ -46,7 +47,8 @@ impl Recovered {
         if previous.as_ref().is_some_and(|last| last.sealed) {
             return Err(missing(&*disk, previous.map_or(0, |last| last.number.saturating_add(1))));
         }
-        for name in names.iter().filter(|name| name.ends_with(UNFINISHED)) {
+        let is_unfinished = |name: &&String| name.strip_suffix(UNFINISHED).is_some_and(is_segment);
+        for name in names.iter().filter(is_unfinished) {
             disk.remove(name).map_err(|error| failed("remove", &*disk, name, error))?;
         }
         let writer = Writer::open(disk, options, contents, previous)?;

@@ -35,6 +35,11 @@ pub(super) fn number(file_name: &str) -> Option<u32> {
     (name(number) == file_name).then_some(number)
 }
 
+/// Whether a file of this name is a segment.
+pub(crate) fn is_segment(file_name: &str) -> bool {
+    number(file_name).is_some()
+}
+
 /// The file's name with its directory, for messages.
 pub(super) fn path(disk: &dyn Disk, file_name: &str) -> String {
     format!("{}/{file_name}", disk.location())
@@ -179,5 +184,5 @@ pub(super) fn broken(
     file_name: &str,
     error: io::Error,
 ) -> LogError {
-    LogError::Io { operation, file: path(disk, file_name), source: Arc::new(error) }
+    LogError::broken(operation, path(disk, file_name), error)
 }

@@ -9,6 +9,7 @@ mod crash;
 mod damage;
 mod format;
 mod repair;
+mod room;
 mod threads;
 
 /// Numbers that look random: `SplitMix64` (Steele, Lea and Flood, "Fast Splittable Pseudorandom

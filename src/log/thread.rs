@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::reader::LogReader;
 use super::writer::{self, BATCH_BYTES, Batch, Counters, LogStats, WhenFull, Writer};
@@ -14,6 +14,9 @@ use super::{Disk, LogError};
 
 /// How long a batch for which there is no room waits before it is tried again.
 const FULL_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often a full disk is asked for room while nothing is to be written.
+const FULL_QUESTION: Duration = Duration::from_millis(500);
 
 /// The part of a sync's time that is waited for others to share the next one: a half.
 const PATIENCE: u32 = 2;
@@ -39,6 +42,11 @@ pub trait Committer: Send + 'static {
     ///
     /// To acknowledge anything before `Ok` is to lose it in a power cut.
     fn settle(&mut self, outcome: Result<(), &LogError>);
+
+    /// Learns that the disk became full, or that there is room again: the first is told at the first
+    /// batch, or extension of a file, for which there is no room, the second once the disk, which is
+    /// asked twice a second, takes more.
+    fn room_changed(&mut self, _full: bool) {}
 }
 
 enum Message<W> {
@@ -160,6 +168,7 @@ pub(super) fn start<C: Committer>(
         committer,
         messages,
         gathered: 0,
+        is_full: false,
         closing: Arc::clone(&closing),
         pace: Pace::default(),
     };
@@ -176,6 +185,8 @@ struct Thread<C: Committer> {
     messages: Receiver<Message<C::Work>>,
     /// How many pieces of work were staged and not settled.
     gathered: usize,
+    /// What the committer knows of the disk.
+    is_full: bool,
     closing: Arc<AtomicBool>,
     pace: Pace,
 }
@@ -211,6 +222,7 @@ impl<C: Committer> Thread<C> {
             self.disk.work_settled(std::mem::take(&mut self.gathered));
             batch.settle();
             self.writer.maintain();
+            self.tell_of_room();
             if closed {
                 return;
             }
@@ -223,7 +235,15 @@ impl<C: Committer> Thread<C> {
     /// fraction of a sync's time to come again: otherwise they would split into two crowds, each
     /// of which waits for the other one's sync.
     fn gather(&mut self, batch: &mut Batch) -> bool {
-        let mut message = self.messages.recv().ok();
+        let mut message = if self.is_full {
+            match self.messages.recv_timeout(FULL_QUESTION) {
+                Ok(message) => Some(message),
+                Err(RecvTimeoutError::Timeout) => return false,
+                Err(RecvTimeoutError::Disconnected) => None,
+            }
+        } else {
+            self.messages.recv().ok()
+        };
         let mut patience_ends = None;
         while let Some(received) = message {
             match received {
@@ -258,9 +278,17 @@ impl<C: Committer> Thread<C> {
         true
     }
 
+    fn tell_of_room(&mut self) {
+        if self.writer.is_full() != self.is_full {
+            self.is_full = !self.is_full;
+            self.committer.room_changed(self.is_full);
+        }
+    }
+
     fn commit(&mut self, batch: &mut Batch) -> Result<(), LogError> {
         loop {
             let outcome = self.writer.commit(batch);
+            self.tell_of_room();
             let waits = self.writer.options().when_full == WhenFull::Wait
                 && matches!(outcome, Err(LogError::Full { .. }));
             if !waits {

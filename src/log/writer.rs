@@ -236,6 +236,15 @@ impl Batch {
     }
 }
 
+/// What is left behind the last frame of one that was refused.
+#[derive(Debug, Clone, Copy)]
+struct Remains {
+    /// Where in the file they end.
+    end: u64,
+    /// Whether they may be all of it, which opening the log would take for a frame that was written.
+    may_be_whole: bool,
+}
+
 /// Writes a log. One for each log, on one thread.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -253,6 +262,8 @@ pub(super) struct Writer {
     reader: LogReader,
     counters: Arc<Counters>,
     marked: Vec<u8>,
+    /// What is in the file of a frame for which there was no room, if anything is.
+    remains: Option<Remains>,
     /// Why nothing can be written any more.
     stopped: Option<Arc<LogError>>,
 }
@@ -294,6 +305,7 @@ impl Writer {
                 reader,
                 counters,
                 marked,
+                remains: None,
                 stopped,
             });
         };
@@ -310,6 +322,7 @@ impl Writer {
             reader,
             counters,
             marked,
+            remains: None,
             stopped: None,
         };
         writer.repair(&last)?;
@@ -339,6 +352,11 @@ impl Writer {
         self.end - self.begun
     }
 
+    /// Whether the disk had no room when it was asked last.
+    pub(super) fn is_full(&self) -> bool {
+        self.counters.full.load(Ordering::Relaxed)
+    }
+
     /// Whether nothing can be written any more.
     pub(super) fn has_stopped(&self) -> bool {
         self.stopped.is_some()
@@ -359,13 +377,18 @@ impl Writer {
         let mut frame = vec![0; usize::try_from(end - start).unwrap_or_default()];
         let read = last.file.read_at(&mut frame, start);
         frame.resize(usize::try_from(sector_end - start).unwrap_or_default(), 0);
-        let written = read
-            .and_then(|()| last.file.set_size(sector_end))
-            .and_then(|()| last.file.write_at(&frame, start));
-        written.map_err(|error| self.not_written(error))?;
+        let write = || {
+            last.file.set_size(sector_end)?;
+            last.file.write_at(&frame, start)
+        };
+        read.and_then(|()| write()).map_err(|error| self.not_written(error))?;
         self.file_bytes = sector_end;
         match self.extend_to(sector_end + STEP_BYTES_MIN) {
-            Err(LogError::Full { .. }) => self.sync(&*last.file, last.number)?,
+            Err(LogError::Full { .. }) => {
+                // A sync that failed gave up the frame too.
+                write().map_err(|error| self.not_written(error))?;
+                self.sync(&*last.file, last.number)?;
+            }
             extended => extended?,
         }
         // Before the seal: it says that there is a segment of the next name.
@@ -384,7 +407,7 @@ impl Writer {
         frame::seal(place, before.end, &mut seal.frame);
         let mut marked = Vec::new();
         sector::mark(before.end, &seal.frame, &mut marked);
-        let error = |error| broken("write", &*self.disk, &segment::name(before.number), error);
+        let error = |error| failed("write", &*self.disk, &segment::name(before.number), error);
         let offset = write_offset(before.end);
         let file_bytes = before.file.size().map_err(error)?;
         let rest = file_bytes.saturating_sub(offset);
@@ -395,7 +418,8 @@ impl Writer {
 
     /// Writes the batch, and returns when it is on disk. The batch is empty afterwards; after
     /// [`LogError::Full`] and [`LogError::TooLarge`] it has what was settled before. While the log
-    /// waits for room it stays as it is.
+    /// waits for room it stays as it is; should it be given up then, the log may have it all the same
+    /// when it is opened again.
     ///
     /// # Errors
     ///
@@ -475,17 +499,69 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes a frame at the end of the segment and syncs it.
+    /// Writes a frame at the end of the segment and syncs it. After an error it is as it was given.
+    ///
+    /// File systems that copy on write need room where there are bytes already, and others may only
+    /// say so when they sync. Neither harms what is acknowledged, and this is what is done:
+    ///
+    /// - A write that failed has not written the frame's last byte, so that the remains are those of
+    ///   a write that was cut short. They are removed before anything else is written.
+    /// - After a sync that failed, the frame may be on the disk as a whole or in part, and the system
+    ///   may have dropped the rest. A later sync that succeeds says nothing of it, unless the bytes
+    ///   are written anew. So zeros are written in its place and synced, and it is refused.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::Full`]: the frame is not there, nor will it be. While the log
+    /// [waits](WhenFull::Wait) for room to write the same frame again it may be.
     fn write_frame(&mut self, frame: &mut Vec<u8>) -> Result<(), LogError> {
+        self.remove_remains()?;
         frame::seal(self.place, self.end, frame);
+        let written = self.write_sealed(frame);
+        if written.is_err() {
+            frame.pop();
+        }
+        written?;
+        self.end += frame.len() as u64;
+        Ok(())
+    }
+
+    fn write_sealed(&mut self, frame: &[u8]) -> Result<(), LogError> {
         sector::mark(self.end, frame, &mut self.marked);
-        let written = self.file.write_at(&self.marked, write_offset(self.end));
-        written.map_err(|error| self.not_written(error))?;
+        let offset = write_offset(self.end);
+        let end = offset + self.marked.len() as u64;
+        let written = self.file.write_at(&self.marked, offset);
         if self.marked.capacity() > BUFFER_BYTES_MAX {
             self.marked = Vec::new();
         }
+        if let Err(error) = written {
+            self.remains = Some(Remains { end, may_be_whole: false });
+            return Err(self.not_written(error));
+        }
+        let synced = self.sync(&*Arc::clone(&self.file), self.number);
+        if let Err(LogError::Full { .. }) = synced {
+            self.remains = Some(Remains { end, may_be_whole: true });
+            match self.remove_remains() {
+                Err(LogError::Full { file, source })
+                    if self.options.when_full == WhenFull::Refuse =>
+                {
+                    return Err(LogError::Io { operation: "sync", file, source });
+                }
+                removed => removed?,
+            }
+        }
+        synced
+    }
+
+    /// Puts zeros in the place of a frame for which there was no room; they are on the disk when this
+    /// returns. A later frame that is shorter would have damage after it otherwise, and one that is
+    /// cut short, too.
+    fn remove_remains(&mut self) -> Result<(), LogError> {
+        let Some(Remains { end, .. }) = self.remains else { return Ok(()) };
+        let written = write_zeros(&*self.file, write_offset(self.end), end);
+        written.map_err(|error| self.not_written(error))?;
         self.sync(&*Arc::clone(&self.file), self.number)?;
-        self.end += frame.len() as u64;
+        self.remains = None;
         Ok(())
     }
 
@@ -500,9 +576,9 @@ impl Writer {
         }
         let room = self.file_bytes.saturating_sub(file_offset(self.end));
         let low = room < STEP_BYTES_MIN / 2 && self.written() < self.options.segment_bytes;
-        if low || self.counters.full.load(Ordering::Relaxed) {
-            let extended = self.extend_to(file_offset(self.end) + STEP_BYTES_MIN);
-            match extended {
+        if low || self.is_full() {
+            let removed = self.remove_remains();
+            match removed.and_then(|()| self.extend_to(file_offset(self.end) + STEP_BYTES_MIN)) {
                 Ok(()) => self.counters.full.store(false, Ordering::Relaxed),
                 Err(LogError::Full { .. }) => self.counters.full.store(true, Ordering::Relaxed),
                 Err(error) => self.stopped = Some(Arc::new(error)),
@@ -526,22 +602,24 @@ impl Writer {
             }
             written => written.map(|()| target),
         };
-        match extended {
-            Ok(target) => {
+        let extended = extended
+            .map_err(|error| failed("extend", &*self.disk, &segment::name(self.number), error))
+            .and_then(|target| {
                 self.sync(&*Arc::clone(&self.file), self.number)?;
                 self.file_bytes = target;
                 Ok(())
-            }
-            Err(error) => {
-                // What was written of them is given back; that it stays does no harm.
-                let _ = self.file.set_size(self.file_bytes);
-                Err(failed("extend", &*self.disk, &segment::name(self.number), error))
-            }
+            });
+        if let Err(LogError::Full { .. }) = &extended {
+            // What was written of them is given back; that it stays does no harm.
+            let _ = self.file.set_size(self.file_bytes);
         }
+        extended
     }
 
     /// Begins a new segment, with the state of every group in it, and seals this one.
     fn begin_segment(&mut self) -> Result<(), LogError> {
+        // The new one says where this one ends.
+        self.remove_remains()?;
         self.extend_to(file_offset(self.end) + SEAL_BYTES)?;
         let number = self.number.checked_add(1).expect("four billion segments are never written");
         let place = Place { segment: u64::from(number), ..self.place };
@@ -550,13 +628,30 @@ impl Writer {
             make_segment(&*self.disk, number, place, first, &self.counters)?;
         let mut seal = Batch::default();
         seal.add(Kind::Sealed, 0, 0, &[]);
-        self.write_frame(&mut seal.frame)?;
+        if let Err(error) = self.write_frame(&mut seal.frame) {
+            return Err(self.unsealed(&segment::name(number), error));
+        }
         self.counters.older_bytes.fetch_add(self.file_bytes, Ordering::Relaxed);
         (self.number, self.place) = (number, place);
         (self.file, self.begun) = (Arc::clone(&segment.file), segment.end);
         (self.end, self.file_bytes) = (segment.end, file_bytes);
         self.reader.contents().segments.push_back(segment);
         Ok(())
+    }
+
+    /// Removes the new segment, since this one got no seal for want of room, and goes on without it.
+    /// What is written next would contradict it.
+    fn unsealed(&self, new: &str, error: LogError) -> LogError {
+        let LogError::Full { file, source } = error else { return error };
+        // A seal that may be on the disk asks for a segment after it.
+        if self.remains.is_some_and(|remains| remains.may_be_whole) {
+            return LogError::Io { operation: "sync", file, source };
+        }
+        let removed = self.disk.remove(new).and_then(|()| self.disk.sync_names());
+        match removed {
+            Ok(()) => LogError::Full { file, source },
+            Err(error) => broken("remove", &*self.disk, new, error),
+        }
     }
 
     /// Begins a new segment if this one is long and no group needs an entry of it, so that it can be
@@ -622,12 +717,12 @@ impl Writer {
             // Planted: what could not be synced counts as synced.
             return Ok(());
         }
-        synced.map_err(|error| broken("sync", &*self.disk, &segment::name(number), error))
+        synced.map_err(|error| failed("sync", &*self.disk, &segment::name(number), error))
     }
 
     /// A write that failed may have been done in part.
     fn not_written(&self, error: io::Error) -> LogError {
-        broken("write", &*self.disk, &segment::name(self.number), error)
+        failed("write", &*self.disk, &segment::name(self.number), error)
     }
 }
 
@@ -677,9 +772,10 @@ fn make_segment(
             disk.create(&unfinished).map_err(|error| failed("create", disk, &name, error))?;
         file.write_at(&bytes, 0).map_err(|error| failed("write", disk, &name, error))?;
         counters.syncs.fetch_add(1, Ordering::Relaxed);
-        file.sync().map_err(|error| broken("sync", disk, &name, error))?;
+        // Without room the file is given up as a whole, whatever of it is on the disk.
+        file.sync().map_err(|error| failed("sync", disk, &name, error))?;
         let renamed = disk.rename(&unfinished, &name);
-        renamed.map_err(|error| broken("rename", disk, &name, error))?;
+        renamed.map_err(|error| failed("rename", disk, &name, error))?;
         disk.sync_names().map_err(|error| broken("sync", disk, &name, error))?;
         Ok(Arc::from(file))
     })();

@@ -39,7 +39,7 @@ mod typed;
 pub use connect::{BrokerBuilder, ConnectError, Unreached};
 use lane::Lane;
 pub use load::{LoadError, LoadEvent, LoadMode, LoadReport};
-pub use members::{Copied, MemberError, Moved};
+pub use members::{Copied, Departure, MemberError, Moved};
 pub use recover::{RecoverError, Recovery};
 pub use route::IdentifyError;
 use route::Routes;

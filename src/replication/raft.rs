@@ -15,6 +15,7 @@
 //! | when to make a snapshot | [`keeper`] |
 //! | who votes | [`members`] |
 //! | going on without a majority | [`recover`] |
+//! | whether the disk is full | [`room`] |
 //! | requests to the other replicas, over a transport | [`network`] |
 //! | what a replica tells of itself | [`status`] |
 //! | the encoding of messages | [`wire`] |
@@ -55,6 +56,7 @@ mod machine;
 mod members;
 mod network;
 mod recover;
+mod room;
 mod snapshot;
 mod status;
 mod storage;
@@ -66,6 +68,8 @@ use group_log::GroupLog;
 use machine::Machine;
 pub(crate) use members::Arranged;
 use network::Network;
+pub(crate) use room::Need;
+pub(crate) use snapshot::is_snapshot;
 pub(crate) use storage::Storage;
 
 /// A deterministic state machine at the end of a group's log. A snapshot is made of a clone, which

@@ -30,6 +30,8 @@ pub(crate) struct ServerReport {
     pub(crate) groups: Vec<GroupReport>,
     /// Directories from the past.
     pub(crate) past: Past,
+    /// Whether its disk is full.
+    pub(crate) disk_full: bool,
 }
 
 /// The directories from the past that a server knows of: see

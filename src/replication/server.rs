@@ -19,7 +19,7 @@ use futures_util::future::{join_all, try_join_all};
 use thiserror::Error;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::log::{Directory, Disk, LogError, LogOptions};
 use crate::replication::message::Refusal;
@@ -46,8 +46,15 @@ mod status;
 use introductions::Objection;
 use metadata::Metadata;
 
-/// How long a clean stop waits for other servers to take over what this one leads.
-const HAND_OVER_TIME: Duration = Duration::from_millis(500);
+/// How long a clean stop takes at most.
+const STOP_TIME: Duration = Duration::from_millis(500);
+
+/// How much of that it waits for other servers to take over what this one leads.
+const HAND_OVER_TIME: Duration = Duration::from_millis(350);
+
+/// How much of it has passed when the log is closed although groups still run: one that waits for
+/// room on a full disk ends no sooner.
+const GROUPS_TIME: Duration = Duration::from_millis(425);
 
 /// Why a server did not start.
 #[derive(Debug, Error)]
@@ -359,6 +366,7 @@ impl Data {
         let acquaintances = Acquaintances::known(metadata.peers()?);
         let runs = metadata.begin_run(run)?;
         let storage = Storage::open(disk, LogOptions::default())?;
+        metadata.remove_unfinished();
         if map.is_none() && !storage.groups().is_empty() {
             return Err(metadata.missing_map());
         }
@@ -439,21 +447,26 @@ impl<T: Transport> Server<T> {
         }
     }
 
-    /// Hands what it leads to other servers, waiting half a second at most, then stops. All that it
-    /// was told is on its disk by then, and its directory is free for another opener.
+    /// Hands what it leads to other servers, then stops: returns after half a second at the latest,
+    /// whatever it waits for. All that it was told is on its disk by then, unless the disk is full or
+    /// answers late; what it acknowledged is there in any case. Its directory is free for another
+    /// opener a moment later. What a disk that does not answer holds up ends once it does.
     pub async fn stop(mut self) {
-        let deadline = Instant::now() + HAND_OVER_TIME;
+        let begun = Instant::now();
+        let deadline = begun + HAND_OVER_TIME;
         let (meta, shards) = self.shared.groups();
         let meta_done = join_all(meta.iter().map(|group| group.hand_over(deadline)));
         let shards_done = join_all(shards.iter().map(|group| group.hand_over(deadline)));
-        tokio::join!(meta_done, shards_done);
+        let handed_over = async { tokio::join!(meta_done, shards_done) };
+        // A group that waits for its disk takes no part in it.
+        let _ = timeout_at(deadline, handed_over).await;
         tracing::info!(server = %self.id(), address = self.address, "stopping");
-        self.shared.stop_groups().await;
-        if let Some(listener) = self.listener.take() {
-            listener.close().await;
+        // A task: a group must not be stopped by half.
+        let (shared, listener) = (Arc::clone(&self.shared), self.listener.take());
+        let ended = tokio::spawn(shared.end(listener, begun + GROUPS_TIME));
+        if timeout_at(begun + STOP_TIME, ended).await.is_err() {
+            tracing::warn!(server = %self.id(), "stops without waiting any longer");
         }
-        let storage = self.shared.storage.clone();
-        blocking(move || storage.close()).await;
     }
 }
 
@@ -646,7 +659,7 @@ impl<T: Transport> Shared<T> {
     /// The answer to whoever wanted something kept. Unless the disk is merely full, the server stops.
     fn cannot_keep(&self, error: LogError) -> Refusal {
         if let LogError::Full { .. } = error {
-            tracing::warn!(%error, "refused what there is no room for");
+            tracing::debug!(%error, "refused what there is no room for");
             return Refusal::DiskFull;
         }
         self.fail(ServerFailure::Data(error));
@@ -688,6 +701,28 @@ impl<T: Transport> Shared<T> {
         self.stop_governor();
         group.stop().await;
         Err(Refusal::Stopping)
+    }
+
+    /// Stops everything, and lets go of the address and of the disk; from the deadline on also of
+    /// what waits for the disk.
+    async fn end(self: Arc<Self>, listener: Option<Listener>, deadline: Instant) {
+        let closed = async {
+            if let Some(listener) = listener {
+                listener.close().await;
+            }
+        };
+        let let_go = async {
+            let shared = Arc::clone(&self);
+            let mut groups = tokio::spawn(async move { shared.stop_groups().await });
+            let stopped = timeout_at(deadline, &mut groups).await.is_ok();
+            let storage = self.storage.clone();
+            blocking(move || storage.close()).await;
+            if !stopped {
+                // They have been refused by now what they waited for.
+                let _ = groups.await;
+            }
+        };
+        tokio::join!(closed, let_go);
     }
 
     /// Stops everything that the server runs, for good.

@@ -44,6 +44,8 @@ impl Durable {
         // First what changes nothing: opening the log cuts off what was cut short.
         let snapshot = read_snapshot(&*disk)?;
         let recovered = Recovered::open(Arc::clone(&disk), options)?;
+        // A snapshot that was not finished.
+        file::discard(&*disk, Checkpointer::FILE);
         let found = snapshot.as_ref().map_or((None, 0), |(state, len)| (Some(state.index), *len));
         let mut state = snapshot.map(|(state, _)| state).unwrap_or_default();
         let record_bytes = replay_log(&*disk, &recovered, &mut state)?;

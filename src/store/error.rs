@@ -128,7 +128,7 @@ impl StoreError {
         match self {
             Self::Closed => true,
             Self::Log(error) => match error {
-                LogError::Io { .. } | LogError::Stopped(_) => true,
+                LogError::Io { .. } | LogError::Replaced { .. } | LogError::Stopped(_) => true,
                 LogError::Full { .. }
                 | LogError::Corrupt { .. }
                 | LogError::Version { .. }

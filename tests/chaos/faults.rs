@@ -354,7 +354,8 @@ impl Trouble {
             }
             Fault::Leave => {
                 let address = self.servers.all[first].endpoint();
-                self.until_noted(async |broker| broker.leave(&address).await).await?;
+                let leave = async |broker: &TcpBroker| broker.leave(&address).await.map(drop);
+                self.until_noted(leave).await?;
             }
         }
         Ok(Some(active))

@@ -4,6 +4,7 @@
 mod cluster;
 #[cfg(feature = "generator")]
 mod create_data;
+mod directories;
 #[cfg(feature = "cluster")]
 mod faults;
 #[cfg(target_os = "linux")]

@@ -12,6 +12,8 @@ mod durable;
 mod limits;
 mod process;
 mod prompt;
+#[cfg(unix)]
+mod signals;
 mod status;
 mod text;
 

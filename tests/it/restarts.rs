@@ -16,8 +16,10 @@ use triekv::{Cluster, Value, value};
 
 use super::power::Machine;
 
+mod full;
 mod past;
 mod slow;
+mod stops;
 
 /// Short enough for tests, long enough for a busy machine.
 const TIMING: Timing = Timing {

@@ -175,6 +175,13 @@ pub(super) fn torn(bytes: &[u8], offset: u64, seed: u64) -> &[u8] {
     &bytes[..len.min(bytes.len())]
 }
 
+/// The beginning of a write at `offset` that ends before its second half, at the end of a sector.
+pub(super) fn half(bytes: &[u8], offset: u64) -> &[u8] {
+    let middle = offset.saturating_add(bytes.len() as u64 / 2);
+    let end = middle - middle % SECTOR as u64;
+    &bytes[..usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX).min(bytes.len())]
+}
+
 fn position(offset: u64) -> io::Result<usize> {
     usize::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge.into())
 }

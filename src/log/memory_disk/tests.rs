@@ -51,7 +51,7 @@ pub(in crate::log) fn exercise(disk: &dyn Disk) {
     disk.sync_names().unwrap();
 }
 
-const SEEDS: std::ops::Range<u64> = 1..200;
+const SEEDS: Range<u64> = 1..200;
 
 /// A disk with one synced file of four sectors, of `a`, `b`, `c`, `d`.
 fn with_file() -> (MemoryDisk, Box<dyn DiskFile>) {

@@ -7,7 +7,7 @@ use super::route::{IdentifyError, identify};
 use super::{Broker, BrokerError};
 use crate::replication::message::Identity;
 use crate::replication::meta::{ClusterMap, MetaCommand, MetaReply, SERVERS_MAX};
-use crate::replication::{ClusterId, ServerId};
+use crate::replication::{ClusterId, ServerId, placement};
 use crate::transport::Transport;
 
 /// Why a server did not join or leave the cluster.
@@ -122,6 +122,40 @@ pub(super) async fn whereabouts<T: Transport>(
     }
 }
 
+/// The cluster that a server leaves behind: see [`Broker::leave`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Departure {
+    /// The servers that stay.
+    pub servers: usize,
+    /// The copies of each record once the server has left.
+    pub voters: usize,
+    /// The copies that each record has where there are enough servers: the number of copies that was
+    /// asked for, rounded up to an odd one.
+    pub voters_wanted: usize,
+}
+
+impl Departure {
+    /// Whether each record has as many copies as were asked for. Where it has not, fewer servers may
+    /// fail than before: of two copies none, of three one.
+    pub fn is_whole(&self) -> bool {
+        self.voters >= self.voters_wanted
+    }
+
+    /// How many servers that hold a record have to be down for it to take no write.
+    pub fn losses_that_stop_writes(&self) -> usize {
+        self.voters - self.voters / 2
+    }
+
+    fn of(map: &ClusterMap, leaving: ServerId) -> Self {
+        let mut stay = map.active();
+        stay.remove(&leaving);
+        let voters = |servers| placement::voter_count(map.copies, map.exact, servers);
+        let servers = stay.len();
+        Self { servers, voters: voters(servers), voters_wanted: voters(usize::MAX) }
+    }
+}
+
 /// What a server is to a cluster.
 pub(super) enum Standing {
     /// It belongs to it, as far as the map says.
@@ -201,24 +235,27 @@ impl<T: Transport> Broker<T> {
     /// once that is noted, and goes on by itself from there. It has left once
     /// [`Broker::moves`] is 0. A server that is down can leave, too.
     ///
+    /// What is returned tells what it costs: those that stay may be too few for the copies that an
+    /// even number of copies is rounded up to.
+    ///
     /// # Errors
     ///
     /// [`MemberError`].
-    pub async fn leave(&self, address: &str) -> Result<(), MemberError> {
+    pub async fn leave(&self, address: &str) -> Result<Departure, MemberError> {
         let routes = &self.inner.routes;
         routes.refresh(self.deadline()).await;
         let map = routes.map();
         let at = map.servers.iter().find(|(id, at)| *at == address && !map.is_superseded(**id));
-        let Some((server, _)) = at else {
+        let Some((&server, _)) = at else {
             return Err(MemberError::NoSuchServer { address: address.to_owned() });
         };
-        let leaves = MetaCommand::Leave(*server);
+        let leaves = MetaCommand::Leave(server);
         let reply = self.change_meta(&leaves).await.map_err(MemberError::Broker)?;
         if let MetaReply::TooFewServers(left) = reply {
             return Err(MemberError::TooFewServers { left, copies: map.copies });
         }
         routes.refresh(self.deadline()).await;
-        Ok(())
+        Ok(Departure::of(&routes.map(), server))
     }
 
     /// How many groups are not held by those who are to hold them, or were not when the servers were

@@ -89,6 +89,8 @@ pub enum ServerState {
         replicas: usize,
         /// How many of them it leads.
         leads: usize,
+        /// Whether its disk is full: it refuses the writes that it would lead until there is room.
+        disk_full: bool,
     },
     /// It gives no useful answer.
     Down {
@@ -405,6 +407,7 @@ fn server_status(id: ServerId, address: &str, reports: &Reports) -> ServerStatus
             version: report.version.clone(),
             replicas: report.groups.len(),
             leads: report.groups.iter().filter(|group| group.leads).count(),
+            disk_full: report.disk_full,
         },
         Some(Err(error)) => ServerState::Down { error: error.clone() },
         // Every server that there is has been asked.

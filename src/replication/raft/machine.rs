@@ -224,8 +224,11 @@ impl<S: StateMachine> Machine<S> {
             tokio::task::spawn_blocking(move || arriving.take_part(&folder, of, offset, &part));
         taking.await.is_ok_and(|taken| {
             taken.unwrap_or_else(|error| {
-                let (group, error) = (self.0.group, describe(&error));
-                tracing::warn!(%group, error, "cannot store a snapshot that arrives");
+                // It comes again each second, and a full disk is told once.
+                if !matches!(error, LogError::Full { .. }) {
+                    let (group, error) = (self.0.group, describe(&error));
+                    tracing::warn!(%group, error, "cannot store a snapshot that arrives");
+                }
                 false
             })
         })

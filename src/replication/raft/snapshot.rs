@@ -14,14 +14,58 @@
 use std::io::{self, BufReader, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::room::Need;
 use super::wire::{WireSnapshotMeta, WireVote};
 use super::{SNAPSHOT_BYTES_MAX, StateMachine, Storage};
-use crate::log::{DiskFile, FileWriter, LogError, SnapshotReader, SnapshotWriter, install};
+use crate::log::{Disk, DiskFile, FileWriter, LogError, SnapshotReader, SnapshotWriter, install};
 use crate::replication::message;
 use crate::replication::{DecodeError, GroupId};
 
+/// The end of the name of a file that is not finished.
+const UNFINISHED: &str = ".new";
+
 /// Bytes that are read from a file at once.
 const READ_BYTES: usize = 256 << 10;
+
+fn name_of(group: GroupId) -> String {
+    format!("group-{}.snapshot", group.0)
+}
+
+fn temporary_of(group: GroupId) -> String {
+    format!("group-{}.snapshot{UNFINISHED}", group.0)
+}
+
+fn arriving_of(group: GroupId) -> String {
+    format!("group-{}.arriving{UNFINISHED}", group.0)
+}
+
+/// The group whose snapshots have a name like this one, if any has.
+fn group_of(name: &str) -> Option<GroupId> {
+    let (group, _) = name.strip_prefix("group-")?.split_once('.')?;
+    group.parse().ok().map(GroupId)
+}
+
+/// Whether a file of this name is a snapshot.
+pub(crate) fn is_snapshot(name: &str) -> bool {
+    group_of(name).is_some_and(|group| name == name_of(group))
+}
+
+fn is_unfinished(name: &str) -> bool {
+    group_of(name).is_some_and(|group| name == temporary_of(group) || name == arriving_of(group))
+}
+
+/// Removes the snapshots that were not finished, those of groups that are not known any more included.
+///
+/// # Errors
+///
+/// [`LogError::Io`] if the disk does not say what is there. A file that cannot be removed stays.
+pub(super) fn remove_unfinished(disk: &dyn Disk) -> Result<(), LogError> {
+    let names = disk.list().map_err(|error| LogError::io("list", disk.location(), error))?;
+    for name in names.iter().filter(|name| is_unfinished(name)) {
+        let _ = disk.remove(name);
+    }
+    Ok(())
+}
 
 /// Where a group keeps its snapshots.
 #[derive(Debug, Clone)]
@@ -140,10 +184,12 @@ impl SnapshotFolder {
     ) -> Result<SnapshotFile, LogError> {
         let (name, disk) = (self.temporary(), self.storage.disk()?);
         let create = || write(FileWriter::new(disk.create(&name)?))?.finish();
-        create().map_err(|error| {
+        let created = create().map_err(|error| {
             self.remove(&name);
             self.error("write", &name, error)
-        })?;
+        });
+        self.storage.room().note(Need::Snapshot(self.group), &created);
+        created?;
         self.open_file(&name)
     }
 
@@ -173,26 +219,28 @@ impl SnapshotFolder {
 
     /// Removes all files of the group, as far as the disk lets it.
     pub(super) fn discard_all(&self) {
+        self.storage.room().found(Need::Snapshot(self.group));
+        self.storage.room().found(Need::Arriving(self.group));
         for name in [self.name(), self.temporary(), self.arriving()] {
             self.remove(&name);
         }
     }
 
     fn remove(&self, name: &str) {
-        // What stays is removed when the log is opened again.
+        // What stays is removed when the server starts again.
         let _ = self.storage.disk().map(|disk| disk.remove(name));
     }
 
     fn name(&self) -> String {
-        format!("group-{}.snapshot", self.group.0)
+        name_of(self.group)
     }
 
     fn temporary(&self) -> String {
-        format!("group-{}.snapshot.new", self.group.0)
+        temporary_of(self.group)
     }
 
     fn arriving(&self) -> String {
-        format!("group-{}.arriving.new", self.group.0)
+        arriving_of(self.group)
     }
 
     /// For messages.
@@ -263,6 +311,7 @@ impl Arriving {
         }
         let Some(out) = std::mem::take(self).out else { return Ok(None) };
         out.finish().map_err(|error| self.lost(folder, "sync", error))?;
+        folder.storage.room().found(Need::Arriving(folder.group));
         folder.open_file(&folder.arriving()).map(Some)
     }
 
@@ -275,7 +324,9 @@ impl Arriving {
     ) -> LogError {
         *self = Self::default();
         folder.discard_arrived();
-        folder.error(operation, &folder.arriving(), error)
+        let error = folder.error(operation, &folder.arriving(), error);
+        folder.storage.room().lacked(Need::Arriving(folder.group), &error);
+        error
     }
 }
 

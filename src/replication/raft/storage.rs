@@ -34,7 +34,8 @@ use tokio::sync::{oneshot, watch};
 
 use super::Types;
 use super::group_log::{Contents, lock};
-use super::snapshot::SnapshotFolder;
+use super::room::{Need, Room};
+use super::snapshot::{self, SnapshotFolder};
 use super::wire::{WireEntry, WireLogId, WireVote};
 use crate::log::{
     Batch, Committer, Damage, Disk, Log, LogError, LogOptions, LogReader, LogStats, MemoryDisk,
@@ -86,6 +87,7 @@ struct Shared {
     /// The groups that have a replica here. A second one would vote in the same name.
     running: Mutex<BTreeSet<GroupId>>,
     failure: Failure,
+    room: Room,
 }
 
 type Groups = Mutex<BTreeMap<GroupId, Arc<Mutex<Contents>>>>;
@@ -127,7 +129,8 @@ impl Storage {
     /// Keeps everything in memory: what a server that was stopped had, is gone.
     pub(crate) fn in_memory() -> Self {
         let disk = Arc::new(MemoryDisk::new());
-        Self::new(Open { disk, log: None }, Mutex::default(), Failure::none())
+        let room = Room::new(&disk.location());
+        Self::new(Open { disk, log: None }, Mutex::default(), Failure::none(), room)
     }
 
     /// Recovers what `disk` has, and starts the thread that writes to it. Blocks until that is read.
@@ -139,6 +142,7 @@ impl Storage {
     pub(crate) fn open(disk: Arc<dyn Disk>, options: LogOptions) -> Result<Self, LogError> {
         let options = LogOptions { when_full: WhenFull::Wait, ..options };
         let recovered = Recovered::open(Arc::clone(&disk), options)?;
+        snapshot::remove_unfinished(&*disk)?;
         let groups = recovered.groups().into_iter();
         let groups = groups.map(|group| {
             let contents = recover(&recovered, group, &*disk)?;
@@ -146,18 +150,24 @@ impl Storage {
         });
         let groups = Mutex::new(groups.collect::<Result<_, LogError>>()?);
         let failure = Failure::none();
-        let (failing, location) = (failure.clone(), disk.location());
-        let committer =
-            RaftCommitter { staged: Vec::new(), given_up: None, failure: failing, location };
+        let location = disk.location();
+        let room = Room::new(&location);
+        let committer = RaftCommitter {
+            staged: Vec::new(),
+            given_up: None,
+            failure: failure.clone(),
+            room: room.clone(),
+            location,
+        };
         let log = Some(recovered.start(committer)?);
-        Ok(Self::new(Open { disk, log }, groups, failure))
+        Ok(Self::new(Open { disk, log }, groups, failure, room))
     }
 
-    fn new(open: Open, groups: Groups, failure: Failure) -> Self {
+    fn new(open: Open, groups: Groups, failure: Failure, room: Room) -> Self {
         let (location, durable) = (open.disk.location(), open.log.is_some());
         let open = RwLock::new(Some(open));
         let running = Mutex::default();
-        Self(Arc::new(Shared { location, durable, open, groups, running, failure }))
+        Self(Arc::new(Shared { location, durable, open, groups, running, failure, room }))
     }
 
     /// The groups that this server holds, which are to be started again.
@@ -237,6 +247,11 @@ impl Storage {
     /// Whether entries of `bytes` in all find room on the disk. Always so in memory.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
         self.log().is_none_or(|log| log.has_room(bytes))
+    }
+
+    /// What the disk has no room for.
+    pub(crate) fn room(&self) -> &Room {
+        &self.0.room
     }
 
     /// Resolves once the log has stopped, or was found damaged, with the reason: the server has to
@@ -430,6 +445,7 @@ struct RaftCommitter {
     /// Why a batch was given up, once one was. What comes later would not fit what is on disk.
     given_up: Option<LogError>,
     failure: Failure,
+    room: Room,
     location: String,
 }
 
@@ -475,6 +491,14 @@ impl Committer for RaftCommitter {
         }
         for done in self.staged.drain(..) {
             done(outcome.map_err(Clone::clone));
+        }
+    }
+
+    fn room_changed(&mut self, full: bool) {
+        if full {
+            self.room.lacks(Need::Log);
+        } else {
+            self.room.found(Need::Log);
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::{Hosting, Shared, blocking, dispatch};
 use crate::replication::message::{Refusal, Response};
 use crate::replication::meta::ClusterMap;
-use crate::replication::raft::Arranged;
+use crate::replication::raft::{Arranged, Need};
 use crate::replication::{ClusterId, GroupId};
 use crate::transport::Transport;
 
@@ -72,6 +72,7 @@ impl<T: Transport> Shared<T> {
         let Some(metadata) = self.metadata()? else { return Ok(()) };
         let map = map.cloned();
         let kept = blocking(move || metadata.set_map(map.as_ref())).await;
+        self.storage.room().note(Need::Map, &kept);
         kept.map_err(|error| self.cannot_keep(error))
     }
 

@@ -28,11 +28,11 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::log::{Damage, Disk, LogError};
+use crate::log::{self, Damage, Disk, LogError};
 use crate::replication::message::{self, DecodeError};
 use crate::replication::meta::ClusterMap;
 use crate::replication::peers::RUNS_MAX;
-use crate::replication::{RunId, ServerId};
+use crate::replication::{RunId, ServerId, raft};
 use crate::transport::FRAME_BYTES_MAX;
 
 const IDENTITY: &str = "identity";
@@ -60,19 +60,7 @@ const FILE_BYTES_MAX: u64 = FRAME_BYTES_MAX as u64 + CHECKSUM_BYTES as u64;
 /// Whether a file is part of what a server keeps, whole: not one that was set aside, or of somebody
 /// else.
 fn is_kept(name: &str) -> bool {
-    [IDENTITY, MAP, RUNS, PEERS].contains(&name) || is_segment(name) || is_snapshot(name)
-}
-
-/// Whether a file is a segment of the log.
-fn is_segment(name: &str) -> bool {
-    let number = name.strip_suffix(".log").unwrap_or_default();
-    number.len() == 8 && number.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
-/// Whether a file is the snapshot of a group.
-fn is_snapshot(name: &str) -> bool {
-    let number = name.strip_prefix("group-").and_then(|rest| rest.strip_suffix(".snapshot"));
-    number.is_some_and(|number| number.parse::<u32>().is_ok())
+    [IDENTITY, MAP, RUNS, PEERS].contains(&name) || log::is_segment(name) || raft::is_snapshot(name)
 }
 
 /// The small files of a server; clones share the disk.
@@ -95,11 +83,11 @@ impl Metadata {
     pub(super) fn identity(&self, new: ServerId) -> Result<ServerId, LogError> {
         let identity = self.read(IDENTITY)?;
         let names = self.list()?;
-        let has_log = names.iter().any(|name| is_segment(name));
-        let has_snapshot = names.iter().any(|name| is_snapshot(name));
+        let has = |is: fn(&str) -> bool| names.iter().any(|name| is(name));
+        let has_log = has(log::is_segment);
         match identity {
             Some(identity) if has_log => Ok(identity),
-            _ if !has_log && !has_snapshot && !names.iter().any(|name| name == MAP) => {
+            _ if !has_log && !has(raft::is_snapshot) && !has(|name| name == MAP) => {
                 for name in [RUNS, PEERS] {
                     self.remove(name)?;
                 }
@@ -108,6 +96,14 @@ impl Metadata {
             }
             Some(_) => Err(self.missing(LOG)),
             None => Err(self.missing(IDENTITY)),
+        }
+    }
+
+    /// Removes the files that were not finished, of those that this module writes.
+    pub(super) fn remove_unfinished(&self) {
+        for name in [IDENTITY, MAP, RUNS, PEERS, PAST] {
+            // One that stays is written anew before it counts.
+            let _ = self.disk.remove(&format!("{name}{TEMPORARY}"));
         }
     }
 
@@ -235,11 +231,18 @@ impl Metadata {
             let temporary = temporary.as_str();
             move |error| self.failed(operation, temporary, error)
         };
-        let file = self.disk.create(&temporary).map_err(fail("create"))?;
-        file.write_at(&bytes, 0).map_err(fail("write"))?;
-        file.sync().map_err(fail("sync"))?;
-        self.disk.rename(&temporary, name).map_err(fail("rename"))?;
-        self.disk.sync_names().map_err(|error| self.failed("sync", "", error))
+        let written = (|| {
+            let file = self.disk.create(&temporary).map_err(fail("create"))?;
+            file.write_at(&bytes, 0).map_err(fail("write"))?;
+            file.sync().map_err(fail("sync"))?;
+            self.disk.rename(&temporary, name).map_err(fail("rename"))
+        })();
+        if written.is_err() {
+            // Its room may be what is missing.
+            let _ = self.disk.remove(&temporary);
+        }
+        written?;
+        self.disk.sync_names().map_err(|error| self.names_not_synced(error))
     }
 
     /// The content of a file, if it is there.
@@ -292,11 +295,11 @@ impl Metadata {
     }
 
     fn failed(&self, operation: &'static str, name: &str, error: io::Error) -> LogError {
-        let file = self.path(name);
-        // What a failed sync leaves behind is not known, whatever the reason.
-        if operation == "sync" {
-            return LogError::Io { operation, file, source: Arc::new(error) };
-        }
-        LogError::io(operation, file, error)
+        LogError::io(operation, self.path(name), error)
+    }
+
+    /// Which file has a name after that is not known, whatever the reason.
+    fn names_not_synced(&self, error: io::Error) -> LogError {
+        LogError::broken("sync", self.path(""), error)
     }
 }

@@ -32,6 +32,7 @@ impl<T: Transport> Shared<T> {
                 set_aside: self.set_aside.clone(),
                 others: self.peers.acquaintances().past().clone(),
             },
+            disk_full: self.storage.room().is_full(),
         }
     }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use triekv::replication::{
-    Broker, GroupStatus, Health, MemberError, RecoverError, ReplicaStatus, Server, ServerError,
+    Broker, Departure, GroupStatus, Health, MemberError, RecoverError, ReplicaStatus, Server,
+    ServerError,
 };
 use triekv::value;
 
@@ -83,7 +84,8 @@ async fn a_server_that_joins_gets_its_share_and_one_that_leaves_gives_it_back() 
     let total = held(&network, 0).await + held(&network, 1).await + held(&network, 2).await;
     assert_eq!(total + share, 3 * KEYS, "each record has three copies");
 
-    broker.leave(&name(3)).await.unwrap();
+    let departure = broker.leave(&name(3)).await.unwrap();
+    assert!(departure.is_whole() && departure.servers == 3, "{departure:?}");
     settled(&broker, 3).await;
     assert_eq!(held(&network, 3).await, 0);
     drop(servers.pop());
@@ -175,6 +177,28 @@ async fn servers_stay_as_long_as_there_have_to_be_copies() {
     assert!(matches!(nobody, Err(MemberError::Identify { .. })), "{nobody:?}");
     broker.join(&name(2)).await.unwrap();
     assert_eq!((broker.servers(), broker.moves().await), (3, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_departure_that_leaves_fewer_copies_than_were_asked_for_says_what_it_costs() {
+    let network = Network::new(1);
+    let mut servers = start(&network, 4, SNAPSHOT_ENTRIES).await;
+    let broker = connect(&network, "broker", 4, 2).await;
+    put_all(&broker, 1).await;
+    let told = |departure: Departure| {
+        (departure.servers, departure.voters, departure.voters_wanted, departure.is_whole())
+    };
+    assert_eq!(told(broker.leave(&name(3)).await.unwrap()), (3, 3, 3, true));
+    let departure = broker.leave(&name(2)).await.unwrap();
+    assert_eq!(told(departure), (2, 2, 3, false));
+    assert_eq!(departure.losses_that_stop_writes(), 1);
+    // So it is.
+    settled(&broker, 2).await;
+    servers[3] = None;
+    servers[2] = None;
+    assert_all(&broker, 1).await;
+    servers[1] = None;
+    assert!(broker.put("key0", value!({})).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]

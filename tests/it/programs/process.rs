@@ -58,11 +58,25 @@ impl Dir {
         Self::listening(self.start("kvServer", &format!("-a 127.0.0.1 -p 0 {args}")))
     }
 
+    /// Starts a program that is none of ours.
+    #[cfg(unix)]
+    pub(super) fn command(&self, name: &str, args: &[&str]) -> Process {
+        let mut command = Command::new(name);
+        command.current_dir(&self.0).args(args);
+        Process::new(command)
+    }
+
     /// Starts a server that may have this many files and connections open.
     #[cfg(unix)]
     pub(super) fn server_of_files(&self, files: u32, args: &str) -> Process {
+        self.server_after(&format!("ulimit -n {files}"), args)
+    }
+
+    /// Starts a server in a shell, after this command.
+    #[cfg(unix)]
+    pub(super) fn server_after(&self, before: &str, args: &str) -> Process {
         let mut command = Command::new("sh");
-        let shell = format!("ulimit -n {files} && exec \"$0\" -a 127.0.0.1 -p 0 {args}");
+        let shell = format!("{before} && exec \"$0\" -a 127.0.0.1 -p 0 {args}");
         command.current_dir(&self.0).arg("-c").arg(shell).arg(program("kvServer"));
         command.env_remove("RUST_LOG");
         Self::listening(Process::new(command))

@@ -201,4 +201,9 @@ fn servers_join_and_leave_at_the_prompt() {
     );
     let whole = broker.answer("!UNSAFE-RECOVER 0");
     assert!(whole.starts_with("[Error] shard 0 has not lost its majority"), "{whole}");
+    // Two servers are as many as -k asks for, and one fewer than hold each record.
+    let leaves = broker.answer(&format!("!LEAVE 127.0.0.1 {}", servers[1].port));
+    let cost = "\n[WARNING] 2 servers stay, too few for the 3 copies that -k 2 asks for: each record \
+                has 2 copies then, and takes no write while one of them is down. !JOIN another server.";
+    assert!(leaves.ends_with(cost), "{leaves}");
 }

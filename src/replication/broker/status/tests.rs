@@ -55,6 +55,7 @@ fn reports(groups: [Result<Option<GroupReport>, StatusError>; 3]) -> Reports {
             epoch: 9,
             groups: group.into_iter().collect(),
             past: Past::default(),
+            disk_full: id == 2,
         });
         (ServerId(id), report)
     };
