@@ -61,7 +61,7 @@ struct Options {
 fn main() -> ExitCode {
     let options = Options::try_parse().unwrap_or_else(|error| {
         if error.kind() == ErrorKind::ValueValidation {
-            eprintln!("{}", Options::command().render_usage());
+            let _ = writeln!(io::stderr(), "{}", Options::command().render_usage());
         }
         error.exit()
     });
@@ -72,7 +72,8 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            eprintln!("{}", failure.message());
+            // Where nobody reads it, the exit status tells.
+            let _ = writeln!(io::stderr(), "{}", failure.message());
             ExitCode::FAILURE
         }
     }

@@ -57,7 +57,7 @@ pub use broker::{
 };
 pub use cluster::{Cluster, ClusterBuilder, ClusterError};
 pub use message::{DecodeError, Refusal};
-pub use raft::Timing;
+pub use raft::{ServerFailure, Timing};
 pub use report::Role;
 pub use server::{Server, ServerBuilder, ServerError};
 

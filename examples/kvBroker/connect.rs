@@ -6,6 +6,7 @@ use triekv::replication::{ConnectError, Unreached};
 use triekv::{Broker, TcpTransport, Transport, TransportError};
 
 use crate::failure::{errno, failed};
+use crate::output::Output;
 use crate::server_file::ServerAddress;
 
 /// The cluster of the servers, with `copies` copies if it has to be founded. Names the servers
@@ -28,7 +29,7 @@ pub(crate) async fn connect(
     for unreached in unreached {
         let server = servers.iter().find(|server| server.joined() == unreached.address);
         let server = server.map_or_else(|| unreached.address.clone(), ToString::to_string);
-        writeln!(io::stdout(), "{}", reason(unreached, &server))?;
+        writeln!(Output, "{}", reason(unreached, &server))?;
     }
     Ok(connected)
 }
@@ -48,7 +49,7 @@ fn reason(unreached: &Unreached, server: &str) -> String {
 
 /// Tells what was asked for and is not so.
 pub(crate) fn tell<T: Transport>(broker: &Broker<T>, copies: usize) -> io::Result<()> {
-    let mut out = io::stdout();
+    let mut out = Output;
     let (founded, voters) = (broker.copies(), broker.voters());
     let may_fail = match (voters - 1) / 2 {
         0 => "no server may fail".to_owned(),
@@ -86,10 +87,7 @@ pub(crate) fn tell_of_others<T: Transport>(
 ) -> io::Result<()> {
     let named = |address: &String| servers.iter().any(|server| server.joined() == *address);
     for address in broker.absent().iter().filter(|address| !named(address)) {
-        writeln!(
-            io::stdout(),
-            "{address} belongs to the cluster, and the server file does not name it"
-        )?;
+        writeln!(Output, "{address} belongs to the cluster, and the server file does not name it")?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use triekv::replication::{LineError, LoadError, LoadEvent, LoadMode, LoadReport}
 use triekv::{Broker, Transport};
 
 use crate::failure::{Failure, failed};
+use crate::output::Output;
 use crate::snippet::Pointer;
 
 /// Faults of lines that are told one by one; more are counted.
@@ -56,12 +57,13 @@ pub(crate) async fn index<T: Transport>(
         drop(writeln!(io::stderr(), "{file}: and {} more", faults - FAULTS_MAX));
     }
     match loaded {
-        Ok(report) => Ok(writeln!(io::stdout(), "{}", summary(path, &report))?),
+        Ok(report) => Ok(writeln!(Output, "{}", summary(path, &report))?),
         Err(LoadError::Read { path, source }) => Err(Failure::DataFile(path, source)),
         Err(error @ LoadError::NotRegular { .. }) => Err(Failure::Load(error)),
         Err(error) => {
             let error = failed(&error);
-            Ok(writeln!(io::stderr(), "{error}; start kvBroker again to index the rest")?)
+            drop(writeln!(io::stderr(), "{error}; start kvBroker again to index the rest"));
+            Ok(())
         }
     }
 }

@@ -1,21 +1,25 @@
 //! Keeps records for brokers, together with other servers.
 
+use std::backtrace::Backtrace;
 use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::{env, iter, process};
+use std::time::{Duration, Instant};
+use std::{env, iter, panic, process};
 
 use clap::{ArgAction, Parser};
 use tokio::runtime;
 use tracing_subscriber::EnvFilter;
 use triekv::log::LogError;
-use triekv::replication::ServerError;
+use triekv::replication::{ServerError, ServerFailure};
 use triekv::{Server, TcpTransport};
 
+use output::Output;
 use signals::{Signals, TERMINATED};
 
+mod output;
 mod signals;
 
 const HELP: &str = "\
@@ -33,15 +37,17 @@ directory. A server that is started again in its directory goes on from there; i
 a new server, which takes the place of the one of a cluster that was at its address. After damage it
 does not start: move the directory away and start it anew. --in-memory keeps nothing on disk.
 
-The log goes to standard error; RUST_LOG, if set, chooses what it tells (info,triekv=debug).
+The log goes to standard error; RUST_LOG, if set, chooses what it tells (info,triekv=debug). Lines
+that cannot be written, or that nobody reads, are lost, and the server goes on; it tells how many
+once it can.
 
 SIGTERM and Ctrl-C stop the server cleanly: it hands over to the other servers first, within half
 a second. A second signal ends it at once.
 
 When the disk is full, writes are refused until there is room again, and reads go on.
 
-Exit status: 0 at SIGTERM; 130 at Ctrl-C; 1 when it cannot listen or its data cannot be read or
-written; 2 when an option is missing or wrong; 143 at a SIGTERM that did not wait.";
+Exit status: 0 at SIGTERM; 130 at Ctrl-C; 1 when it cannot listen, its data cannot be read or
+written, or a part of it has failed; 2 when an option is missing or wrong; 143 at a SIGTERM that did not wait.";
 
 /// Where each server has its directory, by address, if `-d` names none.
 const DATA_ROOT: &str = "kvdata";
@@ -75,21 +81,37 @@ struct Options {
     quiet: bool,
 }
 
+/// How long the end waits for lines to be written.
+const LAST_LINES_TIME: Duration = Duration::from_millis(200);
+
 fn main() -> ExitCode {
     let options = Options::parse();
-    start_log(&options);
-    run(&options).unwrap_or_else(|error| {
+    let outputs = Output::new(io::stdout()).and_then(|out| Ok((out, Output::new(io::stderr())?)));
+    let (out, log) = match outputs {
+        Ok(outputs) => outputs,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "[Error] cannot start a thread: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    start_log(&options, &log);
+    let status = run(&options, &out).unwrap_or_else(|error| {
         let causes = iter::successors(Some(&*error), |&error| error.source());
         let causes: Vec<String> = causes.map(ToString::to_string).collect();
-        let _ = writeln!(io::stderr(), "[Error] {}", causes.join(": "));
+        log.line(&format!("[Error] {}", causes.join(": ")));
         if let Some(LogError::Corrupt { .. }) = error.downcast_ref() {
-            let _ = writeln!(io::stderr(), "{DAMAGED}");
+            log.line(DAMAGED);
         }
         ExitCode::FAILURE
-    })
+    });
+    let deadline = Instant::now() + LAST_LINES_TIME;
+    out.finish(deadline);
+    log.finish(deadline);
+    status
 }
 
-fn start_log(options: &Options) {
+/// Has events and panics told on `log`.
+fn start_log(options: &Options, log: &Output) {
     // openraft repeats itself many times a second while another server is down.
     let level = match options.verbose {
         _ if options.quiet => "triekv=warn",
@@ -97,16 +119,26 @@ fn start_log(options: &Options) {
         1 => "triekv=debug",
         _ => "info,triekv=trace",
     };
-    let filter = env::var("RUST_LOG").unwrap_or_else(|_| level.to_owned());
+    let chosen = env::var("RUST_LOG").ok().and_then(|chosen| {
+        let filter = EnvFilter::builder().parse(chosen);
+        filter.map_err(|error| log.line(&format!("[WARNING] RUST_LOG is left out: {error}"))).ok()
+    });
+    let lines = log.clone();
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::builder().parse_lossy(filter))
+        .with_env_filter(chosen.unwrap_or_else(|| EnvFilter::new(level)))
         .with_ansi(io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none())
-        .with_writer(io::stderr)
+        .with_writer(move || lines.clone())
+        .log_internal_errors(false)
         .init();
+    // The hook that is there would wait for whoever does not read standard error.
+    let lines = log.clone();
+    panic::set_hook(Box::new(move |panic| {
+        lines.line(&format!("{panic}\n{}", Backtrace::capture()));
+    }));
 }
 
 /// Runs the server, in one lane, until a signal comes.
-fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
+fn run(options: &Options, out: &Output) -> Result<ExitCode, Box<dyn Error>> {
     let Options { ip_address: address, port, data_dir, in_memory, .. } = options;
     let listen_at = match address.parse::<Ipv6Addr>() {
         Ok(_) => format!("[{address}]:{port}"),
@@ -127,11 +159,14 @@ fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
             server => server?,
         };
         let port = server.address().rsplit(':').next().unwrap_or_default();
-        // Nobody has to read it.
-        let _ = writeln!(io::stdout(), "Binding the Port: ('{address}', {port})");
+        out.line(&format!("Binding the Port: ('{address}', {port})"));
         let first = tokio::select! {
             signal = signals.next() => signal,
-            error = server.failed() => return Err(error.into()),
+            failure = server.failed() => match failure {
+                // These name the file.
+                ServerFailure::Data(error) => return Err(error.into()),
+                failure => return Err(failure.into()),
+            },
         };
         let status = tokio::select! {
             () = server.stop() => if first == TERMINATED { 0 } else { first },

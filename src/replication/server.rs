@@ -25,7 +25,8 @@ use crate::log::{Directory, Disk, LogError, LogOptions};
 use crate::replication::message::Refusal;
 use crate::replication::meta::{ClusterMap, Meta};
 use crate::replication::raft::{
-    Group, GroupError, Peers, SNAPSHOT_ENTRIES, Settings, StateMachine, Storage, Timing,
+    Group, GroupError, Peers, SNAPSHOT_ENTRIES, ServerFailure, Settings, StateMachine, Storage,
+    Timing,
 };
 use crate::replication::shard::Shard;
 use crate::replication::{ClusterId, GroupId, ServerId, ShardId};
@@ -175,7 +176,7 @@ impl<T: Transport> ServerBuilder<T> {
         let handler = Arc::new(dispatch::Dispatch(started));
         let listener = self.transport.listen(&self.address, handler).await;
         let listener = listener.map_err(ServerError::Listen)?;
-        match self.go_on(listener.address()).await {
+        match self.go_on(listener.address(), listener.ended()).await {
             Ok(mut server) => {
                 server.listener = Some(listener);
                 let _ = ready.send(Some(Arc::clone(&server.shared)));
@@ -190,7 +191,11 @@ impl<T: Transport> ServerBuilder<T> {
     }
 
     /// The server with what it had, if anything, and no listener.
-    async fn go_on(self, address: &str) -> Result<Server<T>, LogError> {
+    async fn go_on(
+        self,
+        address: &str,
+        deaf: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<Server<T>, LogError> {
         let Self { transport, address: asked, place, timing, snapshot_entries } = self;
         // The host as it was given, which may be a name; the port as it was chosen.
         let named = match (asked.rsplit_once(':'), address.rsplit_once(':')) {
@@ -207,7 +212,6 @@ impl<T: Transport> ServerBuilder<T> {
             started: Instant::now(),
             storage,
             metadata,
-            failure: watch::Sender::new(None),
             stopped: AtomicBool::new(false),
             map: Mutex::default(),
             meta: RwLock::default(),
@@ -217,7 +221,7 @@ impl<T: Transport> ServerBuilder<T> {
             governor: Mutex::default(),
         });
         // From here on, dropping the server stops what has been started.
-        let watcher = tokio::spawn(Arc::clone(&shared).watch_storage());
+        let watcher = tokio::spawn(Arc::clone(&shared).watch(deaf));
         let server = Server { shared, address: address.to_owned(), listener: None, watcher };
         if let Some(map) = map {
             server.shared.peers.addresses().update(&map.servers);
@@ -280,7 +284,7 @@ pub struct Server<T: Transport> {
     address: String,
     /// None before it listens, and taken by [`Server::stop`].
     listener: Option<Listener>,
-    /// Waits for a failure of the storage.
+    /// Waits for a failure.
     watcher: JoinHandle<()>,
 }
 
@@ -319,19 +323,15 @@ impl<T: Transport> Server<T> {
         &self.address
     }
 
-    /// Resolves once the server cannot keep what it is told any more, with the reason; never, as long
-    /// as its disk works. It has stopped by itself then, and acknowledges nothing: drop it. What it
-    /// acknowledged before is on the disk, from which it can be started again once that works.
+    /// Resolves once the server cannot go on, with the reason: it cannot keep what it is told any
+    /// more, or one of its tasks has panicked. It never does as long as the disk and this program work.
+    /// The server has stopped by itself then, leads nothing and answers nothing: drop it. What it
+    /// acknowledged before is on the disk, from which it can be started again.
     ///
-    /// A [full](LogError::Full) disk is no failure: the server refuses writes until there is room.
-    pub async fn failed(&self) -> LogError {
-        let mut failure = self.shared.failure.subscribe();
-        let failed = failure.wait_for(Option::is_some).await.ok().and_then(|error| error.clone());
-        match failed {
-            Some(error) => error,
-            // The server has the sender.
-            None => std::future::pending().await,
-        }
+    /// A [full](LogError::Full) disk is no failure: the server refuses writes until there is room. A
+    /// request whose handling panics is none either: its sender learns that the answer is lost.
+    pub async fn failed(&self) -> ServerFailure {
+        self.shared.storage.failure().noted().await
     }
 
     /// Hands what it leads to other servers, waiting half a second at most, then stops. All that it
@@ -377,8 +377,6 @@ struct Shared<T> {
     storage: Storage,
     /// None where the data are in memory.
     metadata: Option<Metadata>,
-    /// Why the server cannot keep what it is told any more.
-    failure: watch::Sender<Option<LogError>>,
     /// Set once, when the server is stopped or dropped: nothing is started from then on.
     stopped: AtomicBool,
     /// The newest plan or map that this server was told; a blank server has none.
@@ -452,7 +450,8 @@ impl<T: Transport> Shared<T> {
     }
 
     fn start_governor(self: &Arc<Self>, group: Group<Meta>) {
-        let governor = tokio::spawn(governor::govern(Arc::clone(self), group));
+        let governing = governor::govern(Arc::clone(self), group);
+        let governor = self.storage.failure().spawn("the governor", governing);
         *self.governor.lock().unwrap_or_else(PoisonError::into_inner) = Some(governor);
     }
 
@@ -497,32 +496,27 @@ impl<T: Transport> Shared<T> {
             tracing::warn!(%error, "refused what there is no room for");
             return Refusal::DiskFull;
         }
-        self.fail(error);
+        self.storage.failure().note(&error);
         Refusal::Stopping
     }
 
-    /// Notes the first failure; whoever waits for it stops the server.
-    fn fail(&self, error: LogError) {
-        self.failure.send_if_modified(|failure| {
-            let first = failure.is_none();
-            if first {
-                *failure = Some(error);
+    /// Waits for a failure, then stops everything: a server that cannot keep what it is told, or
+    /// cannot answer, must not lead, vote or acknowledge. `deaf` resolves once nothing is accepted.
+    async fn watch(self: Arc<Self>, deaf: impl Future<Output = ()>) {
+        let failure = tokio::select! {
+            failure = self.storage.failure().noted() => failure,
+            () = deaf => {
+                if self.stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                self.storage.failure().note_task("the task that accepts connections");
+                self.storage.failure().noted().await
             }
-            first
-        });
-    }
-
-    /// Waits for a failure of the storage, then stops everything: a server that cannot keep what it
-    /// is told must not lead, vote or acknowledge.
-    async fn watch_storage(self: Arc<Self>) {
-        let mut failure = self.failure.subscribe();
-        tokio::select! {
-            error = self.storage.failed() => self.fail(error),
-            _ = failure.wait_for(Option::is_some) => {}
-        }
-        tracing::error!(server = %self.id(), "the storage failed");
+        };
         // Not here: this task may be ended, and a group must not be stopped by half.
-        tokio::spawn(async move { self.stop_groups().await });
+        let shared = Arc::clone(&self);
+        tokio::spawn(async move { shared.stop_groups().await });
+        tracing::error!(server = %self.id(), %failure, "the server has failed, and stops");
     }
 
     /// The group, which is among the server's by now, or a refusal: whoever stopped the server

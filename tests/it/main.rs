@@ -5,6 +5,8 @@ mod cluster;
 #[cfg(feature = "generator")]
 mod create_data;
 #[cfg(feature = "cluster")]
+mod failed_tasks;
+#[cfg(feature = "cluster")]
 mod faults;
 #[cfg(target_os = "linux")]
 mod file_system;

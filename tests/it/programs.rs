@@ -9,6 +9,8 @@ use process::{Dir, Process, Run, kill};
 mod durable;
 #[cfg(unix)]
 mod limits;
+#[cfg(target_os = "linux")]
+mod output;
 mod process;
 mod prompt;
 mod status;

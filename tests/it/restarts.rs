@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use triekv::log::{Directory, Disk, Fault, LogError};
 use triekv::replication::{
     Broker, BrokerError, ConnectError, LoadEvent, LoadMode, Refusal, Server, ServerBuilder,
-    ServerError, Timing,
+    ServerError, ServerFailure, Timing,
 };
 use triekv::transport::ChannelTransport;
 use triekv::{Cluster, Value, value};
@@ -307,7 +307,8 @@ async fn a_server_whose_disk_fails_a_sync_stops_and_the_others_go_on() {
     put_many(&broker, 20..60).await;
     let failed = servers.running[1].as_ref().unwrap().failed();
     let error = tokio::time::timeout(Duration::from_secs(10), failed).await.unwrap();
-    assert!(matches!(error, LogError::Io { .. } | LogError::Stopped(_)), "{error}");
+    let failed = |error: &LogError| matches!(error, LogError::Io { .. } | LogError::Stopped(_));
+    assert!(matches!(&error, ServerFailure::Data(error) if failed(error)), "{error}");
     put_many(&broker, 60..80).await;
     servers.cut(1, 3);
     servers.restart(1).await;
