@@ -42,11 +42,10 @@ pub(crate) async fn index<T: Transport>(
         LoadEvent::BadLine { line, error } => {
             tell(&mut || format!("{file}:{line}:{}", reason(&pointer, line, error)));
         }
-        LoadEvent::DuplicateKey { line, earlier, key, wins } => {
-            let outcome = if wins { "this line wins" } else { "the first one stays" };
+        LoadEvent::DuplicateKey { line, earlier, key } => {
             // Control characters of the key as escapes.
             tell(&mut || {
-                format!("{file}:{line}: key {key:?} again, after line {earlier}; {outcome}")
+                format!("{file}:{line}: key {key:?} again, after line {earlier}; this line wins")
             });
         }
         _ => {}
@@ -89,8 +88,8 @@ fn summary(path: &Path, report: &LoadReport) -> String {
     }
     let LoadReport { put, present, bad_lines, duplicates, skipped, .. } = *report;
     let mut parts = vec![format!("Indexed {}", counted(put, "record"))];
-    if duplicates > 0 && present == 0 {
-        parts.push(format!("{duplicates} of them over an earlier line of the same key"));
+    if duplicates > 0 {
+        parts.push(format!("left out {} whose key a later one has", counted(duplicates, "line")));
     }
     if bad_lines > 0 {
         parts.push(format!("left out {}", counted(bad_lines, "bad line")));

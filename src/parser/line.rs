@@ -1,6 +1,7 @@
 //! Lines of a data file, read one by one.
 
 use std::io::{self, BufRead};
+use std::ops::Range;
 
 use thiserror::Error;
 
@@ -113,6 +114,22 @@ impl<R: BufRead> Lines<R> {
         Ok(())
     }
 
+    /// Reads the next line and the key of its record, without more of it than that takes; `None` as
+    /// key if it is blank or has none.
+    ///
+    /// # Errors
+    /// That of the reader.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn next_key(&mut self) -> io::Result<Option<(u64, Option<String>)>> {
+        Ok(self.advance()?.then(|| (self.number, line_key(&self.bytes))))
+    }
+
+    /// The record of the line that [`Lines::next_key`] has read.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn record(&self) -> Result<Option<(String, Value)>, LineError> {
+        parse_line(&self.bytes)
+    }
+
     /// Reads the next line; returns whether there was one.
     fn advance(&mut self) -> io::Result<bool> {
         self.bytes.clear();
@@ -163,20 +180,34 @@ fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<u64> {
     }
 }
 
-/// The record of a line; none on a blank one.
-fn parse_line(bytes: &[u8]) -> Result<Option<(String, Value)>, LineError> {
+/// The text of a line, and where the record in it begins and ends; nowhere on a blank one.
+fn text_of(bytes: &[u8]) -> Result<(&str, Range<usize>), LineError> {
     if bytes.len() > LINE_BYTES_MAX {
         return Err(LineError::TooLong { limit: LINE_BYTES_MAX });
     }
     let text = std::str::from_utf8(bytes).map_err(|error| not_utf8(bytes, error.valid_up_to()))?;
     // A byte order mark is what some editors begin a file with.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let (indent, line) = text.split_at(text.len() - text.trim_start().len());
-    if line.is_empty() {
+    let end = text.trim_end().len();
+    let start = text.len() - text.trim_start().len();
+    Ok((text, start.min(end)..end))
+}
+
+/// The key of a line's record; that of a line which is no record, too, if it begins as one.
+#[cfg(feature = "cluster")]
+fn line_key(bytes: &[u8]) -> Option<String> {
+    let (text, record) = text_of(bytes).ok()?;
+    super::parse_key(text.get(record)?)
+}
+
+/// The record of a line; none on a blank one.
+fn parse_line(bytes: &[u8]) -> Result<Option<(String, Value)>, LineError> {
+    let (text, record) = text_of(bytes)?;
+    if record.is_empty() {
         return Ok(None);
     }
-    parse_record(line.trim_end()).map(Some).map_err(|error| {
-        let error = error.after(indent);
+    parse_record(&text[record.clone()]).map(Some).map_err(|error| {
+        let error = error.after(&text[..record.start]);
         LineError::Parse { excerpt: error.excerpt(text), error }
     })
 }

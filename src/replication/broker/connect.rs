@@ -25,7 +25,7 @@ use super::route::{IdentifyError, Routes, identify};
 use super::{Broker, DEADLINE, Inner};
 use crate::replication::message::{self, Addresses, Identity, Refusal, Request, Response};
 use crate::replication::meta::{ClusterMap, SERVERS_MAX};
-use crate::replication::{ClientId, ClusterId, GroupId, ShardId};
+use crate::replication::{ClusterId, GroupId, ShardId};
 use crate::transport::{Transport, TransportError};
 
 /// How long a server may take to say who it is.
@@ -212,14 +212,13 @@ impl<T: Transport> BrokerBuilder<T> {
         let absent = map.servers.iter().filter(|(server, _)| !here(**server));
         let absent = absent.filter(|(server, _)| !map.leaving.contains(server));
         let absent = absent.map(|(_, address)| address.clone()).collect();
-        let client = ClientId(rand::random());
         let shards = (0..u32::try_from(map.shards.len()).unwrap_or(u32::MAX)).map(ShardId);
         let routes = Arc::new(Routes::new(self.transport, map));
         let lanes = shards.map(|shard| Lane::new(&routes, shard)).collect();
         let deadline = self.deadline;
         let (joining, newcomers) = (newcomers.clone(), newcomers.into_iter());
         let newcomers = newcomers.map(|(_, address)| address).collect();
-        let inner = Inner { routes, lanes, client, deadline, unreached, newcomers, left, absent };
+        let inner = Inner { routes, lanes, deadline, unreached, newcomers, left, absent };
         let broker = Broker { inner: Arc::new(inner) };
         for (server, address) in joining {
             // Without a majority of group 0 the broker can do little else, and that says it.

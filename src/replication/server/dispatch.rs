@@ -132,8 +132,8 @@ impl<T: Transport> Shared<T> {
     async fn write(&self, peer: &str, shard: ShardId, batch: Bytes) -> Response {
         let Some(group) = self.shard(shard) else { return Response::NotHere };
         // Only what every replica can decode may enter the log.
-        match message::decode::<Batch>(&batch.0) {
-            Ok(batch) if batch.commands.iter().all(is_write) => {
+        match Batch::decode(&batch.0) {
+            Ok((batch, _)) if batch.commands.iter().all(is_write) => {
                 log_writes(peer, &batch.commands)
             }
             Ok(_) | Err(_) => return Response::Refused(Refusal::Malformed),
