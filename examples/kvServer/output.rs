@@ -126,5 +126,5 @@ fn write_all<'a>(stream: &mut impl Write, mut bytes: &'a [u8]) -> &'a [u8] {
 }
 
 fn count(lines: &[u8]) -> usize {
-    lines.iter().filter(|byte| **byte == b'\n').count()
+    lines.split(|byte| *byte == b'\n').count() - 1
 }

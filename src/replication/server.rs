@@ -469,7 +469,7 @@ impl<T: Transport> Shared<T> {
 
     /// Notes on the disk that the group is held, before anybody is told so.
     async fn create(&self, id: GroupId) -> Result<(), Refusal> {
-        self.storage.create_group(id).await.map_err(|error| self.cannot_keep(error))
+        self.storage.create_group(id).await.map_err(|error| self.cannot_keep(&error))
     }
 
     async fn start_group<S: StateMachine>(
@@ -483,7 +483,7 @@ impl<T: Transport> Shared<T> {
 
     fn not_started(&self, error: GroupError) -> Refusal {
         match error {
-            GroupError::Log(error) => self.cannot_keep(error),
+            GroupError::Log(error) => self.cannot_keep(&error),
             GroupError::NotLeader(_) | GroupError::Unknown | GroupError::Stopped => {
                 Refusal::Stopping
             }
@@ -491,12 +491,12 @@ impl<T: Transport> Shared<T> {
     }
 
     /// The answer to whoever wanted something kept. Unless the disk is merely full, the server stops.
-    fn cannot_keep(&self, error: LogError) -> Refusal {
+    fn cannot_keep(&self, error: &LogError) -> Refusal {
         if let LogError::Full { .. } = error {
             tracing::warn!(%error, "refused what there is no room for");
             return Refusal::DiskFull;
         }
-        self.storage.failure().note(&error);
+        self.storage.failure().note(error);
         Refusal::Stopping
     }
 

@@ -38,12 +38,16 @@ fn program() -> Result<PathBuf, String> {
 /// Where the directories of runs are.
 const DIRECTORIES: &str = env!("CARGO_TARGET_TMPDIR");
 
+/// What a pipe takes, as a rule, and what is left of it for a log that is not read.
+const PIPE_BYTES: usize = 64 << 10;
+const PAGE_BYTES: usize = 4 << 10;
+
 /// Where the log of a server goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Log {
     /// Into its file.
     File,
-    /// Into a pipe whose reader does not read.
+    /// Into a pipe that is nearly full, and whose reader does not read.
     Unread,
     /// Into a pipe whose reader has gone.
     Closed,
@@ -99,7 +103,10 @@ impl Server {
         let io = |error: std::io::Error| format!("server {}: {error}", self.number);
         let file = File::options().create(true).append(true).open(&self.log).map_err(io)?;
         let began = file.metadata().map_err(io)?.len();
-        let (unread, written) = std::io::pipe().map_err(io)?;
+        let (unread, mut written) = std::io::pipe().map_err(io)?;
+        if log == Log::Unread {
+            written.write_all(&vec![b'\n'; PIPE_BYTES - PAGE_BYTES]).map_err(io)?;
+        }
         let stderr: Stdio = if log == Log::File { file.into() } else { written.into() };
         self.unread = (log == Log::Unread).then_some(unread);
         let mut command = ground.command(&self.program, self.number);
@@ -107,8 +114,7 @@ impl Server {
         command.arg("-d").arg(&self.data);
         command.env_remove("RUST_LOG").env("RUST_BACKTRACE", "1");
         if log != Log::File {
-            // So much that a pipe is full in a moment.
-            command.env("RUST_LOG", "debug");
+            command.env("RUST_LOG", "trace");
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
         let mut child = command.spawn().map_err(io)?;
@@ -137,13 +143,11 @@ impl Server {
         }
     }
 
-    /// The bytes of log that the server has written into a pipe that is not read, which it is closed
-    /// by now.
-    pub(crate) fn unread(&mut self) -> usize {
-        let mut log = Vec::new();
-        let unread = self.unread.take();
-        // It has ended, so that there is an end.
-        unread.map_or(0, |mut unread| unread.read_to_end(&mut log).unwrap_or(0))
+    /// Whether the server, which was stopped, had a log that was not read and that lacks its end.
+    pub(crate) fn lost_its_log(&mut self) -> bool {
+        let mut log = String::new();
+        let Some(mut unread) = self.unread.take() else { return false };
+        unread.read_to_string(&mut log).is_ok() && !log.contains(" stopping ")
     }
 
     pub(crate) fn signal(&self, name: &str) -> Result<(), String> {

@@ -29,9 +29,6 @@ const BITE_MAX: Duration = Duration::from_secs(20);
 /// A leader that is away for so long is replaced.
 const REPLACED_AFTER: Duration = Duration::from_millis(2_500);
 
-/// As many bytes as a pipe takes that is full, but for less than a page.
-const PIPE_BYTES: usize = (64 - 4) << 10;
-
 /// How long a paused server is seen to be silent.
 const SILENCE: Duration = Duration::from_millis(150);
 
@@ -466,7 +463,7 @@ impl Trouble {
                 }
                 let victim = active.victims[0];
                 self.servers.all[victim].stop().await?;
-                active.has_bitten |= self.servers.all[victim].unread() >= PIPE_BYTES;
+                active.has_bitten |= self.servers.all[victim].lost_its_log();
                 self.servers.restart(victim)?;
             }
             Fault::Pause | Fault::PauseLeader => {

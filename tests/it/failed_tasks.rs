@@ -12,7 +12,7 @@ use triekv::transport::{
 };
 use triekv::value;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Order {
@@ -73,7 +73,7 @@ impl Transport for Brittle {
 struct Servers {
     network: ChannelTransport,
     transports: Vec<Brittle>,
-    servers: Vec<Server<Brittle>>,
+    all: Vec<Server<Brittle>>,
 }
 
 impl Servers {
@@ -86,11 +86,11 @@ impl Servers {
             transports.push(transport.clone());
             servers.push(Server::builder(transport, name).start().await.unwrap());
         }
-        Self { network, transports, servers }
+        Self { network, transports, all: servers }
     }
 
     fn addresses(&self) -> impl Iterator<Item = &str> {
-        self.servers.iter().map(Server::address)
+        self.all.iter().map(Server::address)
     }
 }
 
@@ -112,14 +112,14 @@ async fn a_server_fails(order: Order) -> String {
     let broker = broker.connect().await.unwrap();
     put_everywhere(&broker).await;
     servers.transports[0].tell(order);
-    let failed = timeout(PATIENCE, servers.servers[0].failed()).await;
+    let failed = timeout(PATIENCE, servers.all[0].failed()).await;
     let task = match failed.expect("the failure is noticed") {
         ServerFailure::Task { task } => task,
         failure => panic!("{failure}"),
     };
     // The server is still there, and leads nothing.
     put_everywhere(&broker).await;
-    assert!(timeout(Duration::ZERO, servers.servers[1].failed()).await.is_err());
+    assert!(timeout(Duration::ZERO, servers.all[1].failed()).await.is_err());
     task
 }
 

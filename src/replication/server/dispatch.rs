@@ -134,7 +134,7 @@ impl<T: Transport> Shared<T> {
         // Only what every replica can decode may enter the log.
         match Batch::decode(&batch.0) {
             Ok((batch, _)) if batch.commands.iter().all(is_write) => {
-                log_writes(peer, &batch.commands)
+                log_writes(peer, &batch.commands);
             }
             Ok(_) | Err(_) => return Response::Refused(Refusal::Malformed),
         }

@@ -28,6 +28,11 @@ fn closed() -> Stdio {
     writer.into()
 }
 
+/// Lines, each with its number.
+fn numbered(count: u32, line: impl FnMut(u32) -> String) -> String {
+    (0..count).map(line).collect()
+}
+
 #[test]
 fn a_server_whose_log_has_no_reader_serves_and_stops_cleanly() {
     // A reader that is there and does not read, as `less` or a terminal after Ctrl-S.
@@ -40,7 +45,7 @@ fn a_server_whose_log_has_no_reader_serves_and_stops_cleanly() {
         dir.write("servers.txt", &format!("127.0.0.1 {}\n", server.port));
         // More bytes of keys than a pipe and the queue take.
         let key = "k".repeat(30_000);
-        let commands: String = (0..60).map(|n| format!("PUT {key}{n}:{{\"n\":{n}}}\n")).collect();
+        let commands = numbered(60, |n| format!("PUT {key}{n}:{{\"n\":{n}}}\n"));
         let run = dir.run("kvBroker", "-s servers.txt -k 1", &commands);
         assert_eq!(run.stdout.matches("CREATED").count(), 60, "{log}: {}", run.stderr);
         kill("TERM", &server);
@@ -54,7 +59,7 @@ fn a_server_that_cannot_start_ends_at_once_where_nobody_reads_why() {
     let first = dir.server("-q");
     let (_unread, mut blocked) = std::io::pipe().unwrap();
     // Fills the pipe but for less than a page.
-    blocked.write_all(&[b'\n'; 61_440]).unwrap();
+    blocked.write_all(&vec![b'\n'; 61_440]).unwrap();
     for stderr in [full(), closed(), blocked.into()] {
         let mut command = Command::new(program("kvServer"));
         command.current_dir(dir.path(".")).args(["-a", "127.0.0.1", "-p", &first.port.to_string()]);
@@ -73,7 +78,7 @@ fn lines_that_were_lost_are_counted_once_lines_can_be_written() {
     let server = Dir::listening(Process::with_stderr(command, writer.into()));
     dir.write("servers.txt", &format!("127.0.0.1 {}\n", server.port));
     let key = "k".repeat(30_000);
-    let commands: String = (0..60).map(|n| format!("GET {key}{n}\n")).collect();
+    let commands = numbered(60, |n| format!("GET {key}{n}\n"));
     dir.run("kvBroker", "-s servers.txt -k 1", &commands);
     let reading = std::thread::spawn(move || {
         let mut log = String::new();
@@ -93,12 +98,12 @@ fn commands_are_carried_out_although_their_answers_cannot_be_written() {
     let dir = Dir::new("answers");
     let _servers = three_servers(&dir);
     dir.write("data.txt", "a:{\"x\":1}\noops\nb:{\"x\":2}\n");
-    let commands: String = (0..30).map(|n| format!("PUT k{n}:{{\"n\":{n}}}\n")).collect();
+    let commands = numbered(30, |n| format!("PUT k{n}:{{\"n\":{n}}}\n"));
     dir.write("commands.txt", &commands);
     let broker = "$kvBroker -s servers.txt -k 2 -i data.txt < commands.txt";
     let cases = [
         (format!("{broker} > /dev/full"), 1, "[Errno 28] No space left on device: a part of"),
-        (format!("{{ {broker}; echo $? >&2; }} | head -n 1"), 0, "\n0\n"),
+        (format!("{{ {broker}; echo $? >&2; }} | head -n 1"), 0, "0\n"),
         (format!("{broker} > /dev/full 2> /dev/full"), 1, ""),
         (format!("{broker} >&- 2>&-"), 0, ""),
     ];

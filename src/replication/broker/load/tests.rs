@@ -19,7 +19,7 @@ use crate::transport::{
 };
 use crate::value;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What happens to one batch of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
