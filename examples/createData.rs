@@ -66,7 +66,7 @@ struct Options {
 fn main() -> ExitCode {
     let options = Options::try_parse().unwrap_or_else(|error| {
         if error.kind() == ErrorKind::ValueValidation {
-            eprintln!("{}", Options::command().render_usage());
+            let _ = writeln!(io::stderr(), "{}", Options::command().render_usage());
         }
         usage::exit(&error)
     });
@@ -77,7 +77,8 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            eprintln!("{}", Escaped(&failure.message()));
+            // Where nobody reads it, the exit status tells.
+            let _ = writeln!(io::stderr(), "{}", Escaped(&failure.message()));
             ExitCode::FAILURE
         }
     }

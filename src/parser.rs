@@ -488,6 +488,12 @@ pub fn parse_record(line: &str) -> Result<(String, Value), ParseError> {
     lexeme::whole(line, command::data_line)
 }
 
+/// The key of what may be a line of a data file, without space around it.
+#[cfg(feature = "cluster")]
+fn parse_key(line: &str) -> Option<String> {
+    command::data_key(line).ok().map(|(_, key)| key)
+}
+
 impl FromStr for Value {
     type Err = ParseError;
 

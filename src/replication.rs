@@ -60,9 +60,9 @@ pub use broker::{
 pub use cluster::{Cluster, ClusterBuilder, ClusterError};
 pub use message::{DecodeError, Refusal};
 pub use promise::Evidence;
-pub use raft::Timing;
+pub use raft::{ServerFailure, Timing};
 pub use report::{Role, SetAside};
-pub use server::{Server, ServerBuilder, ServerError, ServerFailure};
+pub use server::{Server, ServerBuilder, ServerError};
 
 /// A server. Drawn at random when it starts for the first time, and kept with its data; a server
 /// that starts empty is a new one, also where another one was before.

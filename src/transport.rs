@@ -34,7 +34,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -111,6 +111,8 @@ pub struct Listener {
     address: String,
     /// Never sent on: the task that serves ends when this is dropped.
     open: oneshot::Sender<Infallible>,
+    /// Never sent on: the task that serves has the sender for as long as it runs.
+    running: watch::Receiver<()>,
     serving: JoinHandle<()>,
 }
 
@@ -132,7 +134,20 @@ impl Listener {
         F: Future<Output = ()> + Send + 'static,
     {
         let (open, closing) = oneshot::channel();
-        Self { address, open, serving: tokio::spawn(serve(closing)) }
+        let (runs, running) = watch::channel(());
+        let serve = serve(closing);
+        let serving = tokio::spawn(async move {
+            let _runs = runs;
+            serve.await;
+        });
+        Self { address, open, running, serving }
+    }
+
+    /// Resolves once nothing is accepted any more: the listener was closed or dropped, or the task that
+    /// serves it has panicked.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut running = self.running.clone();
+        async move { while running.changed().await.is_ok() {} }
     }
 
     /// The address that callers use, with the port that was chosen if 0 was asked for.

@@ -7,6 +7,7 @@ use triekv::value::Escaped;
 use triekv::{Broker, TcpTransport, Transport, TransportError};
 
 use crate::failure::{errno, failed};
+use crate::output::Output;
 use crate::server_file::ServerAddress;
 
 /// The cluster of the servers, with `copies` copies if it has to be founded. Names the servers
@@ -30,7 +31,7 @@ pub(crate) async fn connect(
         let server = servers.iter().find(|server| server.joined() == unreached.address);
         let server = server.map_or_else(|| unreached.address.clone(), ToString::to_string);
         let server = Escaped(&server).to_string();
-        writeln!(io::stdout(), "{}", reason(unreached, &server))?;
+        writeln!(Output, "{}", reason(unreached, &server))?;
     }
     Ok(connected)
 }
@@ -50,7 +51,7 @@ fn reason(unreached: &Unreached, server: &str) -> String {
 
 /// Tells what was asked for and is not so.
 pub(crate) fn tell<T: Transport>(broker: &Broker<T>, copies: usize) -> io::Result<()> {
-    let mut out = io::stdout();
+    let mut out = Output;
     let (founded, voters) = (broker.copies(), broker.voters());
     let may_fail = match (voters - 1) / 2 {
         0 => "no server may fail".to_owned(),
@@ -115,10 +116,7 @@ pub(crate) fn tell_of_others<T: Transport>(
     let named = |address: &String| servers.iter().any(|server| server.joined() == *address);
     for address in broker.absent().iter().filter(|address| !named(address)) {
         let address = Escaped(address);
-        writeln!(
-            io::stdout(),
-            "{address} belongs to the cluster, and the server file does not name it"
-        )?;
+        writeln!(Output, "{address} belongs to the cluster, and the server file does not name it")?;
     }
     Ok(())
 }

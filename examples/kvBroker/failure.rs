@@ -20,6 +20,8 @@ pub(crate) enum Failure {
     DataFile(PathBuf, io::Error),
     Load(LoadError),
     Clear(BrokerError),
+    /// A part of the output was lost.
+    Output(&'static io::Error),
     Io(io::Error),
 }
 
@@ -33,10 +35,6 @@ impl Failure {
     /// Tells it, and gives the exit status.
     pub(crate) fn report(&self) -> ExitCode {
         let message = match self {
-            // Whoever read the output has seen enough of it.
-            Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                return ExitCode::SUCCESS;
-            }
             Self::Connect(ConnectError::TooFewServers { .. })
             | Self::Cluster(ClusterError::Connect(ConnectError::TooFewServers { .. })) => {
                 let text = "[ERROR] Number of servers is lower than the replication number";
@@ -57,6 +55,9 @@ impl Failure {
             Self::Load(error) => failed(error),
             Self::Clear(error) => failed(error),
             Self::Cluster(error) => failed(error),
+            Self::Output(error) => {
+                format!("{}: a part of the output could not be written", errno(error))
+            }
             Self::Io(error) => failed(error),
         };
         let _ = writeln!(io::stderr(), "{message}");

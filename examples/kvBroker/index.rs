@@ -8,6 +8,7 @@ use triekv::replication::{LineError, LoadError, LoadEvent, LoadMode, LoadReport}
 use triekv::{Broker, Transport, Value};
 
 use crate::failure::{Failure, failed, named};
+use crate::output::Output;
 use crate::snippet::Pointer;
 
 /// Faults of lines that are told one by one; more are counted.
@@ -41,11 +42,10 @@ pub(crate) async fn index<T: Transport>(
         LoadEvent::BadLine { line, error } => {
             tell(&mut || format!("{file}:{line}:{}", reason(&pointer, line, error)));
         }
-        LoadEvent::DuplicateKey { line, earlier, key, wins } => {
-            let outcome = if wins { "this line wins" } else { "the first one stays" };
+        LoadEvent::DuplicateKey { line, earlier, key } => {
             tell(&mut || {
                 let key = Value::from(key);
-                format!("{file}:{line}: key {key} again, after line {earlier}; {outcome}")
+                format!("{file}:{line}: key {key} again, after line {earlier}; this line wins")
             });
         }
         _ => {}
@@ -56,12 +56,13 @@ pub(crate) async fn index<T: Transport>(
         drop(writeln!(io::stderr(), "{file}: and {} more", faults - FAULTS_MAX));
     }
     match loaded {
-        Ok(report) => Ok(writeln!(io::stdout(), "{}", summary(path, &report))?),
+        Ok(report) => Ok(writeln!(Output, "{}", summary(path, &report))?),
         Err(LoadError::Read { path, source }) => Err(Failure::DataFile(path, source)),
         Err(error @ LoadError::NotRegular { .. }) => Err(Failure::Load(error)),
         Err(error) => {
             let error = failed(&error);
-            Ok(writeln!(io::stderr(), "{error}; start kvBroker again to index the rest")?)
+            drop(writeln!(io::stderr(), "{error}; start kvBroker again to index the rest"));
+            Ok(())
         }
     }
 }
@@ -87,8 +88,8 @@ fn summary(path: &Path, report: &LoadReport) -> String {
     }
     let LoadReport { put, present, bad_lines, duplicates, skipped, .. } = *report;
     let mut parts = vec![format!("Indexed {}", counted(put, "record"))];
-    if duplicates > 0 && present == 0 {
-        parts.push(format!("{duplicates} of them over an earlier line of the same key"));
+    if duplicates > 0 {
+        parts.push(format!("left out {} whose key a later one has", counted(duplicates, "line")));
     }
     if bad_lines > 0 {
         parts.push(format!("left out {}", counted(bad_lines, "bad line")));

@@ -5,6 +5,7 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, bounded};
 
+use crate::output::{self, Output};
 use crate::terminal::{PROMPT, Terminal};
 
 /// The longest line, its end included; at a terminal, the longest command of several lines.
@@ -53,11 +54,15 @@ impl Lines {
         match self {
             Self::Terminal(terminal) => terminal.next(),
             Self::Pipe(lines) => {
-                let mut out = io::stdout();
+                let mut out = Output;
                 write!(out, "{PROMPT}")?;
                 out.flush()?;
+                // Who types does not see what.
+                if io::stdin().is_terminal() && output::lost().is_some() {
+                    return Ok(Line::End);
+                }
                 // The thread tells when the lines end, before it does.
-                lines.recv().unwrap_or(Ok(Line::End))
+                lines.recv().unwrap_or_else(|_| Err(io::Error::other("the input is not read on")))
             }
         }
     }

@@ -10,6 +10,7 @@ use triekv::replication::LoadMode;
 use triekv::{Broker, Cluster, Transport};
 
 use failure::Failure;
+use output::Output;
 
 mod answer;
 mod columns;
@@ -19,6 +20,7 @@ mod failure;
 mod index;
 mod lines;
 mod members;
+mod output;
 mod prompt;
 mod server_file;
 mod snippet;
@@ -62,10 +64,12 @@ On a terminal, a PUT goes on at the next line while a bracket is open; Ctrl-C gi
 What is wrong with a line is answered on standard output, and shown on standard error with a mark
 under the place: in colours if that is a terminal and NO_COLOR is not set.
 
-A file that was indexed is not indexed again while there is any record, so that what was changed
-since stays, also when the servers were stopped meanwhile. The records of another file are put where
-their keys are absent. --reload puts every line, whatever there is. --fresh deletes every record of
-the cluster first, without asking.
+Records are put where their keys are absent; of lines with one key the last one counts. A file that
+was indexed is not indexed again while there is any record, so that what was changed since stays, also
+when the servers were stopped meanwhile. Indexing that was interrupted goes on, and ends where it would
+have ended: no line is put twice, so what others wrote or deleted since stays so. --reload puts every
+record from the first line on, whatever there is. --fresh deletes every record of the cluster first,
+without asking.
 
 A server of the file that is new joins the cluster, and one that comes back empty takes the place of
 the one that was at its address: shards move to it by themselves.
@@ -75,8 +79,13 @@ was given at the founding: two copies take no write while one is down): every co
 while a majority of a record's servers is up. Without one, reads are answered by the copies that
 are left, after a warning, and writes are refused.
 
-Exit status: 0 at the end of input or !DISCONNECT; 1 when it cannot start; 2 when an option is
-missing or is no number; 130 at Ctrl-C.";
+Output that cannot be written stops no work: the file is indexed, and the commands of a pipe or file
+are carried out to the end of input, also if nobody reads the answers any more (kvBroker ... < commands
+| head -n 1).
+
+Exit status: 0 at the end of input or !DISCONNECT; 1 when it cannot start, or answers could not be
+written for another reason than that their reader has gone; 2 when an option is missing or is no
+number; 130 at Ctrl-C.";
 
 /// Connects to the servers, indexes a file of records, and answers commands
 #[derive(Parser)]
@@ -94,7 +103,7 @@ struct Options {
     /// Keep exactly N copies in a new cluster, also if N is even
     #[arg(long)]
     exact_copies: bool,
-    /// Put every line of the file, also if it was indexed before
+    /// Put every record of the file in place of what is there, also if it was indexed before
     #[arg(long)]
     reload: bool,
     /// Delete every record first, and forget which files were indexed
@@ -103,7 +112,12 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    run(&usage::options()).unwrap_or_else(|failure| failure.report())
+    let status = run(&usage::options()).unwrap_or_else(|failure| failure.report());
+    match output::lost() {
+        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Failure::Output(error).report(),
+        // Whoever closed the pipe has seen enough of it.
+        _ => status,
+    }
 }
 
 fn run(options: &Options) -> Result<ExitCode, Failure> {
@@ -131,7 +145,7 @@ fn run(options: &Options) -> Result<ExitCode, Failure> {
             let cluster = Cluster::embedded(EMBEDDED_SERVERS).copies(copies).start().await;
             let cluster = cluster.map_err(Failure::Cluster)?;
             let text = "servers run in this process, and keep the data in its memory";
-            writeln!(io::stdout(), "No server file: {EMBEDDED_SERVERS} {text}")?;
+            writeln!(Output, "No server file: {EMBEDDED_SERVERS} {text}")?;
             session(cluster.broker(), copies, options).await
         }
     });
@@ -145,7 +159,7 @@ async fn session<T: Transport>(
     copies: usize,
     options: &Options,
 ) -> Result<ExitCode, Failure> {
-    let mut out = io::stdout();
+    let mut out = Output;
     writeln!(out, "=== Welcome to kvBroker ===")?;
     connect::tell(broker, copies)?;
     if options.fresh {

@@ -9,6 +9,7 @@ use triekv::{Broker, Transport, Value};
 use crate::answer::{answer, named, not_parsed, payload};
 use crate::lines::{LINE_BYTES_MAX, Line, Lines};
 use crate::members;
+use crate::output::Output;
 use crate::snippet::Pointer;
 use crate::status;
 use crate::unseen;
@@ -31,7 +32,7 @@ A value goes on at the next line while a bracket is open; Ctrl-C gives it up.";
 
 /// Answers lines until they end. Blocks the thread while it waits for one.
 pub(crate) async fn run<T: Transport>(broker: &Broker<T>) -> io::Result<ExitCode> {
-    let mut out = io::stdout();
+    let mut out = Output;
     let mut lines = Lines::open()?;
     let pointer = Pointer::new();
     loop {

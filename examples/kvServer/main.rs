@@ -1,10 +1,12 @@
 //! Keeps records for brokers, together with other servers.
 
+use std::backtrace::Backtrace;
 use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::{env, iter, mem};
+use std::time::{Duration, Instant};
+use std::{env, iter, mem, panic};
 
 use clap::{ArgAction, Parser};
 use tokio::runtime;
@@ -16,9 +18,11 @@ use triekv::value::Escaped;
 use triekv::{Server, TcpTransport};
 
 use fields::HarmlessFields;
+use output::Output;
 
 mod fields;
 mod host;
+mod output;
 mod signals;
 #[path = "../kvBroker/usage.rs"]
 mod usage;
@@ -42,7 +46,9 @@ A directory that was put back from an older copy is noticed if another server re
 server begins anew then, empty, and the others fill it. Its old files stay, as past-N.*. While the others
 cannot do without it, it waits, and STATUS says so; --accept-past has it go on from what is there.
 
-The log goes to standard error; RUST_LOG, if set, chooses what it tells (info,triekv=debug).
+The log goes to standard error; RUST_LOG, if set, chooses what it tells (info,triekv=debug). Lines
+that cannot be written, or that nobody reads, are lost, and the server goes on; it tells how many
+once it can.
 
 SIGTERM and Ctrl-C stop the server cleanly: it hands over to the other servers first. That takes
 about half a second at most, also while it starts, or waits for its disk: it ends then, and has on
@@ -52,8 +58,9 @@ if it was ignored when the server started, as by nohup.
 When the disk is full, writes are refused until there is room again, and reads go on; STATUS and the
 log tell. Directories are created for their owner alone (0700, files 0600).
 
-Exit status: 0 at SIGTERM; 130 at Ctrl-C; 1 when it cannot listen or its data cannot be read or
-written; 2 when an option is missing or wrong; 143 at a second signal, 130 if that is Ctrl-C.";
+Exit status: 0 at SIGTERM; 130 at Ctrl-C; 1 when it cannot listen, its data cannot be read or
+written, or a part of it has failed; 2 when an option is missing or wrong; 143 at a second signal, 130
+if that is Ctrl-C.";
 
 /// Where each server has its directory, by address, if `-d` names none.
 const DATA_ROOT: &str = "kvdata";
@@ -90,21 +97,37 @@ struct Options {
     quiet: bool,
 }
 
+/// How long the end waits for lines to be written.
+const LAST_LINES_TIME: Duration = Duration::from_millis(200);
+
 fn main() -> ExitCode {
     let options: Options = usage::options();
-    start_log(&options);
-    run(&options).unwrap_or_else(|error| {
+    let outputs = Output::new(io::stdout()).and_then(|out| Ok((out, Output::new(io::stderr())?)));
+    let (out, log) = match outputs {
+        Ok(outputs) => outputs,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "[Error] cannot start a thread: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    start_log(&options, &log);
+    let status = run(&options, &out).unwrap_or_else(|error| {
         let causes = iter::successors(Some(&*error), |&error| error.source());
         let causes: Vec<String> = causes.map(ToString::to_string).collect();
-        let _ = writeln!(io::stderr(), "[Error] {}", Escaped(&causes.join(": ")));
+        log.line(&format!("[Error] {}", Escaped(&causes.join(": "))));
         if let Some(LogError::Corrupt { .. }) = error.downcast_ref() {
-            let _ = writeln!(io::stderr(), "{DAMAGED}");
+            log.line(DAMAGED);
         }
         ExitCode::FAILURE
-    })
+    });
+    let deadline = Instant::now() + LAST_LINES_TIME;
+    out.finish(deadline);
+    log.finish(deadline);
+    status
 }
 
-fn start_log(options: &Options) {
+/// Has events and panics told on `log`.
+fn start_log(options: &Options, log: &Output) {
     // openraft repeats itself many times a second while another server is down.
     let level = match options.verbose {
         _ if options.quiet => "triekv=warn",
@@ -112,13 +135,23 @@ fn start_log(options: &Options) {
         1 => "triekv=debug",
         _ => "info,triekv=trace",
     };
-    let filter = env::var("RUST_LOG").unwrap_or_else(|_| level.to_owned());
+    let chosen = env::var("RUST_LOG").ok().and_then(|chosen| {
+        let filter = EnvFilter::builder().parse(chosen);
+        filter.map_err(|error| log.line(&format!("[WARNING] RUST_LOG is left out: {error}"))).ok()
+    });
+    let lines = log.clone();
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::builder().parse_lossy(filter))
+        .with_env_filter(chosen.unwrap_or_else(|| EnvFilter::new(level)))
         .with_ansi(io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none())
         .fmt_fields(HarmlessFields)
-        .with_writer(io::stderr)
+        .with_writer(move || lines.clone())
+        .log_internal_errors(false)
         .init();
+    // The hook that is there would wait for whoever does not read standard error.
+    let lines = log.clone();
+    panic::set_hook(Box::new(move |panic| {
+        lines.line(&format!("{panic}\n{}", Backtrace::capture()));
+    }));
 }
 
 async fn start(options: &Options, listen_at: &str) -> Result<Server<TcpTransport>, Box<dyn Error>> {
@@ -139,17 +172,21 @@ async fn start(options: &Options, listen_at: &str) -> Result<Server<TcpTransport
 }
 
 /// Runs the server, in one lane, until a signal comes.
-fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
+fn run(options: &Options, out: &Output) -> Result<ExitCode, Box<dyn Error>> {
     let signal = signals::watch()?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    let status = runtime.block_on(serve(options, signal));
+    let status = runtime.block_on(serve(options, out, signal));
     // To drop it is to wait for its threads, and they may wait for a disk.
     mem::forget(runtime);
     Ok(ExitCode::from(status?))
 }
 
 /// Runs the server until a signal comes, and gives the exit status that comes with the signal.
-async fn serve(options: &Options, mut signal: oneshot::Receiver<u8>) -> Result<u8, Box<dyn Error>> {
+async fn serve(
+    options: &Options,
+    out: &Output,
+    mut signal: oneshot::Receiver<u8>,
+) -> Result<u8, Box<dyn Error>> {
     let Options { ip_address: address, port, .. } = options;
     let mut listen_at = if address.contains(':') {
         format!("[{address}]:{port}")
@@ -162,8 +199,7 @@ async fn serve(options: &Options, mut signal: oneshot::Receiver<u8>) -> Result<u
             status = &mut signal => return Ok(status?),
         };
         let port = server.address().rsplit(':').next().unwrap_or_default();
-        // Nobody has to read it.
-        let _ = writeln!(io::stdout(), "Binding the Port: ('{}', {port})", Escaped(address));
+        out.line(&format!("Binding the Port: ('{}', {port})", Escaped(address)));
         tokio::select! {
             status = &mut signal => {
                 server.stop().await;
@@ -177,7 +213,11 @@ async fn serve(options: &Options, mut signal: oneshot::Receiver<u8>) -> Result<u
             failure = server.failed() => {
                 // To drop it is to wait for its log, and that may wait for a disk.
                 mem::forget(server);
-                return Err(failure.into());
+                return Err(match failure {
+                    // These name the file.
+                    ServerFailure::Data(error) => error.into(),
+                    failure => failure.into(),
+                });
             }
         }
     }

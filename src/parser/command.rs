@@ -49,6 +49,15 @@ fn place_and_value(input: &str) -> Parsed<'_, (Path, Value)> {
     Ok((rest, (path, value)))
 }
 
+/// The key of a line of a data file, and what follows its colon unread; all of a line of JSON.
+#[cfg(feature = "cluster")]
+pub(super) fn data_key(input: &str) -> Parsed<'_, String> {
+    if json::is_object(input) {
+        return json::line(input).map(|(rest, (key, _))| (rest, key));
+    }
+    key_and_colon(input)
+}
+
 /// `line = key , { blank } , ":" , record`, with the booleans of data files; or an object of JSON.
 pub(super) fn data_line(input: &str) -> Parsed<'_, (String, Value)> {
     if json::is_object(input) {

@@ -114,6 +114,22 @@ impl<R: BufRead> Lines<R> {
         Ok(())
     }
 
+    /// Reads the next line and the key of its record, without more of it than that takes; `None` as
+    /// key if it is blank or has none.
+    ///
+    /// # Errors
+    /// That of the reader.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn next_key(&mut self) -> io::Result<Option<(u64, Option<String>)>> {
+        Ok(self.advance()?.then(|| (self.number, line_key(&self.bytes, self.number == 1))))
+    }
+
+    /// The record of the line that [`Lines::next_key`] has read.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn record(&self) -> Result<Option<(String, Value)>, LineError> {
+        parse_line(&self.bytes, self.number == 1)
+    }
+
     /// Reads the next line; returns whether there was one.
     fn advance(&mut self) -> io::Result<bool> {
         self.bytes.clear();
@@ -164,14 +180,25 @@ fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<u64> {
     }
 }
 
-/// The record of a line; none on a blank one.
-fn parse_line(bytes: &[u8], is_first: bool) -> Result<Option<(String, Value)>, LineError> {
+/// The text of a line; a byte order mark before the first one is no part of it.
+fn text_of(bytes: &[u8], is_first: bool) -> Result<&str, LineError> {
     if bytes.len() > LINE_BYTES_MAX {
         return Err(LineError::TooLong { limit: LINE_BYTES_MAX });
     }
     // A byte order mark is what some editors begin a file with.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").filter(|_| is_first).unwrap_or(bytes);
-    let text = std::str::from_utf8(bytes).map_err(|error| not_utf8(bytes, error.valid_up_to()))?;
+    std::str::from_utf8(bytes).map_err(|error| not_utf8(bytes, error.valid_up_to()))
+}
+
+/// The key of a line's record; that of a line which is no record, too, if it begins as one.
+#[cfg(feature = "cluster")]
+fn line_key(bytes: &[u8], is_first: bool) -> Option<String> {
+    super::parse_key(text_of(bytes, is_first).ok()?.trim_matches(is_space))
+}
+
+/// The record of a line; none on a blank one.
+fn parse_line(bytes: &[u8], is_first: bool) -> Result<Option<(String, Value)>, LineError> {
+    let text = text_of(bytes, is_first)?;
     if text.chars().all(is_space) {
         return Ok(None);
     }

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use crate::parser::{Command, Condition, ParseError, parse_path};
 use crate::replication::message::{Answer, Read, Refusal};
 use crate::replication::shard::encode_command;
-use crate::replication::{ClientId, ClusterId, GroupId, ShardId};
+use crate::replication::{ClusterId, GroupId, ShardId};
 use crate::store::{CommandError, Page, Put, Record, Reply, ScanPage, check_key, check_value};
 use crate::transport::Transport;
 use crate::value::{Path, Value, ValueError};
@@ -50,6 +50,10 @@ pub use status::{
 
 /// How long a command may take, unless [`BrokerBuilder::deadline`] says otherwise.
 const DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long a record may take that is one of many: longer than a command at the prompt, so that an
+/// election does not end the whole.
+const RECORD_TIME: Duration = Duration::from_secs(30);
 
 /// How much longer than its deadline a command waits for its queue, which knows more of the outcome.
 const GRACE: Duration = Duration::from_millis(250);
@@ -195,7 +199,6 @@ impl<T: Transport> fmt::Debug for Broker<T> {
 struct Inner<T: Transport> {
     routes: Arc<Routes<T>>,
     lanes: Vec<Lane>,
-    client: ClientId,
     deadline: Duration,
     unreached: Vec<Unreached>,
     newcomers: Vec<String>,

@@ -66,13 +66,18 @@ pub(crate) fn encode<T: Serialize>(message: &T) -> Vec<u8> {
 
 /// Decodes a message that takes all of `bytes`.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
+    let (message, rest) = decode_first(bytes)?;
+    if rest.is_empty() { Ok(message) } else { Err(DecodeError::TrailingBytes { len: rest.len() }) }
+}
+
+/// Decodes a message at the start of `bytes`; gives what follows it.
+pub(crate) fn decode_first<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8]), DecodeError> {
     let (version, body) = bytes.split_first().ok_or(DecodeError::Empty)?;
     if *version != FORMAT_VERSION {
         return Err(DecodeError::Version { found: *version, expected: FORMAT_VERSION });
     }
-    let (message, rest) = postcard::take_from_bytes(body)
-        .map_err(|source| DecodeError::Malformed { len: bytes.len(), source })?;
-    if rest.is_empty() { Ok(message) } else { Err(DecodeError::TrailingBytes { len: rest.len() }) }
+    postcard::take_from_bytes(body)
+        .map_err(|source| DecodeError::Malformed { len: bytes.len(), source })
 }
 
 /// The most items of a list in a message.
@@ -428,6 +433,14 @@ pub(crate) enum WriteOutcome {
     Unknown,
     /// The batch could not be decoded; nothing was applied.
     Malformed,
+    /// The first lines of a load's batch were applied before, by an earlier batch; each of the others
+    /// was applied or refused now, in order.
+    Loaded {
+        /// How many were applied before.
+        before: usize,
+        /// The outcomes of the others.
+        outcomes: Vec<Result<Reply, CommandError>>,
+    },
 }
 
 /// Addresses by server id.

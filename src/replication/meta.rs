@@ -255,8 +255,8 @@ pub(crate) struct FileHash(pub(crate) u128);
 /// How far the load of a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Load {
-    /// The client that began it.
-    pub(crate) begun_by: ClientId,
+    /// In whose name its lines are put, each of them once. Drawn when it began.
+    pub(crate) client: ClientId,
     /// Lines of the file that are done, from its start.
     pub(crate) lines: u64,
     /// Whether the whole file is done.
@@ -274,12 +274,12 @@ pub(crate) enum MetaCommand {
     BeginLoad {
         /// The file.
         file: FileHash,
-        /// The client.
+        /// In whose name its lines are put, unless it has begun.
         client: ClientId,
         /// Whether what an earlier load did is forgotten.
         anew: bool,
     },
-    /// A client has loaded a file up to this line.
+    /// As [`MetaCommand::NoteLoad`], for whichever load of the file there is: logs from before have it.
     AdvanceLoad {
         /// The file.
         file: FileHash,
@@ -316,6 +316,17 @@ pub(crate) enum MetaCommand {
         group: GroupId,
         /// The server.
         survivor: ServerId,
+    },
+    /// The load of a file has come to this line. Nothing happens if another one has begun meanwhile.
+    NoteLoad {
+        /// The file.
+        file: FileHash,
+        /// In whose name the load puts its lines.
+        client: ClientId,
+        /// Lines done.
+        lines: u64,
+        /// Whether that is the whole file.
+        finished: bool,
     },
 }
 
@@ -360,7 +371,7 @@ impl Meta {
                 MetaReply::Done
             }
             MetaCommand::BeginLoad { file, client, anew } => {
-                let fresh = Load { begun_by: client, lines: 0, finished: false };
+                let fresh = Load { client, lines: 0, finished: false };
                 let load = self.loads.entry(file).or_insert(fresh);
                 if anew {
                     *load = fresh;
@@ -368,11 +379,10 @@ impl Meta {
                 MetaReply::Load(*load)
             }
             MetaCommand::AdvanceLoad { file, lines, finished } => {
-                if let Some(load) = self.loads.get_mut(&file) {
-                    load.lines = load.lines.max(lines);
-                    load.finished |= finished;
-                }
-                MetaReply::Done
+                self.note_load(file, None, lines, finished)
+            }
+            MetaCommand::NoteLoad { file, client, lines, finished } => {
+                self.note_load(file, Some(client), lines, finished)
             }
             MetaCommand::ForgetLoads => {
                 self.loads.clear();
@@ -399,6 +409,24 @@ impl Meta {
                 MetaReply::Done
             }
         }
+    }
+}
+
+impl Meta {
+    fn note_load(
+        &mut self,
+        file: FileHash,
+        client: Option<ClientId>,
+        lines: u64,
+        finished: bool,
+    ) -> MetaReply {
+        if let Some(load) = self.loads.get_mut(&file)
+            && client.is_none_or(|client| client == load.client)
+        {
+            load.lines = load.lines.max(lines);
+            load.finished |= finished;
+        }
+        MetaReply::Done
     }
 }
 
@@ -476,17 +504,17 @@ mod tests {
         let begin = |meta: &mut Meta, client, anew| {
             meta.change(MetaCommand::BeginLoad { file, client: ClientId(client), anew })
         };
-        let load = Load { begun_by: ClientId(7), lines: 0, finished: false };
+        let load = Load { client: ClientId(7), lines: 0, finished: false };
         assert_eq!(begin(&mut meta, 7, false), MetaReply::Load(load));
         assert_eq!(begin(&mut meta, 8, false), MetaReply::Load(load));
         meta.change(MetaCommand::AdvanceLoad { file, lines: 10, finished: true });
         meta.change(MetaCommand::AdvanceLoad { file, lines: 5, finished: false });
         let done = Load { lines: 10, finished: true, ..load };
         assert_eq!(begin(&mut meta, 9, false), MetaReply::Load(done));
-        let anew = Load { begun_by: ClientId(9), ..load };
+        let anew = Load { client: ClientId(9), ..load };
         assert_eq!(begin(&mut meta, 9, true), MetaReply::Load(anew));
         meta.change(MetaCommand::ForgetLoads);
-        let forgotten = Load { begun_by: ClientId(10), ..load };
+        let forgotten = Load { client: ClientId(10), ..load };
         assert_eq!(begin(&mut meta, 10, false), MetaReply::Load(forgotten));
     }
 

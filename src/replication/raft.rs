@@ -17,6 +17,7 @@
 //! | going on without a majority | [`recover`] |
 //! | whether the disk is full | [`room`] |
 //! | requests to the other replicas, over a transport | [`network`] |
+//! | tasks and data that the server cannot go on without | [`failure`] |
 //! | what a replica tells of itself | [`status`] |
 //! | the encoding of messages | [`wire`] |
 //!
@@ -36,7 +37,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLockReadGuard};
 use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
-use openraft::error::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError};
+use openraft::error::{ClientWriteError, Fatal, ForwardToLeader, LinearizableReadError, RaftError};
 use openraft::{Raft, ReadPolicy, SnapshotPolicy};
 use thiserror::Error;
 use tokio::task::JoinHandle;
@@ -48,6 +49,7 @@ use crate::replication::peers::Peers;
 use crate::replication::{ClusterId, DecodeError, GroupId, ServerId};
 use crate::transport::Transport;
 
+mod failure;
 mod group_log;
 #[cfg(test)]
 pub(in crate::replication) mod hostile;
@@ -64,6 +66,7 @@ mod storage;
 mod tests;
 mod wire;
 
+pub use failure::ServerFailure;
 use group_log::GroupLog;
 use machine::Machine;
 pub(crate) use members::Arranged;
@@ -114,6 +117,7 @@ openraft::declare_raft_types!(
         R = Vec<u8>,
         NodeId = u64,
         Node = (),
+        AsyncRuntime = failure::Runtime,
 );
 
 /// How long elections and heartbeats take. The defaults suit servers on one network: a leader that
@@ -267,7 +271,9 @@ impl<S: StateMachine> Group<S> {
         let server = peers.server();
         let network = Network::new(peers, cluster, id);
         let log = GroupLog::new(id, storage);
-        let raft = Raft::new(server.0, config, network, log.clone(), machine.clone()).await;
+        let failure = storage.failure();
+        let raft = Raft::new(server.0, config, network, log.clone(), machine.clone());
+        let raft = failure::watched(failure, format!("the consensus of {id}"), raft).await;
         let raft = raft.map_err(|error| {
             tracing::error!(group = %id, %error, "cannot start");
             GroupError::Stopped
@@ -276,10 +282,12 @@ impl<S: StateMachine> Group<S> {
         let group = Self { id, raft, machine, log, storage, keeper, arranging };
         if group.log.is_below_floor() {
             group.raft.runtime_config().elect(false);
-            tokio::spawn(group.clone().stand_once_at_floor());
+            let standing = group.clone().stand_once_at_floor();
+            failure.spawn(format!("the return of {id}"), standing);
         }
-        tokio::spawn(group.clone().report_leaders());
-        let keeper = tokio::spawn(keeper::keep(group.clone(), snapshot_entries));
+        failure.spawn(format!("the watch over {id}"), group.clone().report_leaders());
+        let keeper = keeper::keep(group.clone(), snapshot_entries);
+        let keeper = failure.spawn(format!("the snapshots of {id}"), keeper);
         *group.keeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(keeper);
         group.stand_if_nobody_leads().await;
         Ok(group)
@@ -422,16 +430,27 @@ impl<S: StateMachine> Group<S> {
         }
     }
 
-    /// Tells the log who leads in which term, whenever that changes, until the replica stops.
+    /// Tells the log who leads in which term, whenever that changes, until the replica stops. Notes
+    /// it as a failure of the server if nobody has asked it to.
     async fn report_leaders(self) {
         let (group, me) = (self.id, ServerId(*self.raft.node_id()));
         let mut metrics = self.raft.metrics();
         let mut known = None;
         loop {
-            let (leader, term) = {
+            let (leader, term, running) = {
                 let metrics = metrics.borrow_watched();
-                (metrics.current_leader.map(ServerId), metrics.current_term)
+                let running = metrics.running_state.clone();
+                (metrics.current_leader.map(ServerId), metrics.current_term, running)
             };
+            match running {
+                Ok(()) => {}
+                Err(Fatal::Stopped) => break,
+                Err(error @ (Fatal::Panicked | Fatal::StorageError(_))) => {
+                    self.storage.failure().note_task(format!("the consensus of {group}"));
+                    tracing::error!(%group, %error, "the consensus has failed");
+                    break;
+                }
+            }
             // A term without a leader is no news.
             let led = leader.map(|leader| (leader, term));
             if known != Some(led) {
@@ -446,6 +465,8 @@ impl<S: StateMachine> Group<S> {
                 known = Some(led);
             }
             if metrics.changed().await.is_err() {
+                // It tells that it stops before it does, unless it panics.
+                self.storage.failure().note_task(format!("the consensus of {group}"));
                 break;
             }
         }
@@ -491,8 +512,12 @@ impl<S: StateMachine> Group<S> {
     pub(crate) async fn snapshot(&self) -> Result<bool, LogError> {
         let machine = self.machine.clone();
         let writing = tokio::task::spawn_blocking(move || machine.write_snapshot());
-        // It has not been cancelled, and does not panic unless it is our bug.
-        let written = writing.await.unwrap_or(Ok(false))?;
+        let written = writing.await.unwrap_or_else(|error| {
+            if error.is_panic() {
+                self.storage.failure().note_task(format!("the snapshots of {}", self.id));
+            }
+            Ok(false)
+        })?;
         if written {
             // A group that has stopped has no use for it before it starts again.
             let _ = self.raft.trigger().snapshot().await;

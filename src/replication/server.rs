@@ -27,7 +27,7 @@ use crate::replication::meta::{ClusterMap, Meta};
 use crate::replication::peers::{Acquaintances, Myself, Peers};
 use crate::replication::promise::Evidence;
 use crate::replication::raft::{
-    Group, GroupError, SNAPSHOT_ENTRIES, Settings, StateMachine, Storage, Timing,
+    Group, GroupError, SNAPSHOT_ENTRIES, ServerFailure, Settings, StateMachine, Storage, Timing,
 };
 use crate::replication::report::SetAside;
 use crate::replication::shard::Shard;
@@ -91,36 +91,6 @@ pub enum ServerError {
         address: String,
         /// This directory.
         directory: String,
-    },
-}
-
-/// Why a running server stopped by itself: see [`Server::failed`].
-#[derive(Debug, Clone, Error)]
-#[non_exhaustive]
-pub enum ServerFailure {
-    /// It cannot keep what it is told any more. What it acknowledged before is on its disk, from
-    /// which it can be started again once that works.
-    #[error("the server cannot keep its data")]
-    Data(#[source] LogError),
-    /// Its directory is from the past: it acknowledged or voted more than the directory has, as
-    /// another server remembers. The directory is a copy that was put back, or the disk lost what it
-    /// had synced. Start the server again: its files are set aside then, and it comes back as a new
-    /// server, which the others fill.
-    #[error("the directory of server {server} is from the past: {evidence}")]
-    FromThePast {
-        /// The server.
-        server: ServerId,
-        /// The proof.
-        evidence: Evidence,
-    },
-    /// Another process runs with its identity: one of the two was started in a copy of the other's
-    /// directory. Stop one of them.
-    #[error("server {server} runs twice: another process with its identity answers at {address}")]
-    Twin {
-        /// The identity.
-        server: ServerId,
-        /// The address of the other process.
-        address: String,
     },
 }
 
@@ -239,7 +209,7 @@ impl<T: Transport> ServerBuilder<T> {
         let handler = Arc::new(dispatch::Dispatch(stages));
         let listener = self.transport.listen(&self.address, handler).await;
         let listener = listener.map_err(ServerError::Listen)?;
-        match self.go_on(listener.address(), &stage).await {
+        match self.go_on(listener.address(), listener.ended(), &stage).await {
             Ok(mut server) => {
                 server.listener = Some(listener);
                 stage.send_replace(Stage::Started(Arc::clone(&server.shared)));
@@ -257,6 +227,7 @@ impl<T: Transport> ServerBuilder<T> {
     async fn go_on(
         self,
         address: &str,
+        deaf: impl Future<Output = ()> + Send + 'static,
         stage: &watch::Sender<Stage<T>>,
     ) -> Result<Server<T>, ServerError> {
         let Self { transport, address: asked, place, timing, snapshot_entries, accept_past } = self;
@@ -299,14 +270,7 @@ impl<T: Transport> ServerBuilder<T> {
             "listening"
         );
         // From here on, dropping the server stops what has been started.
-        let watchers = vec![
-            tokio::spawn(Arc::clone(&shared).watch_storage()),
-            tokio::spawn(Arc::clone(&shared).watch_addresses()),
-            match shared.past.get() {
-                Some(evidence) => tokio::spawn(Arc::clone(&shared).wait_in_the_past(*evidence)),
-                None => tokio::spawn(Arc::clone(&shared).watch_verdicts()),
-            },
-        ];
+        let watchers = shared.watch_all(deaf);
         let server = Server { shared, address: address.to_owned(), listener: None, watchers };
         let cluster = server.shared.map().as_ref().map(|map| map.cluster);
         if let Some(cluster) = cluster.filter(|_| server.shared.past.get().is_none()) {
@@ -432,19 +396,15 @@ impl<T: Transport> Server<T> {
         &self.address
     }
 
-    /// Resolves once the server has stopped by itself, with the reason; never, as long as nothing is
-    /// wrong. It acknowledges nothing from then on: drop it, and start it again where
-    /// [`ServerFailure`] says so.
+    /// Resolves once the server cannot go on, with the reason: it cannot keep what it is told any
+    /// more, one of its tasks has panicked, or its directory is from the past. It never does as long as
+    /// the disk and this program work. The server has stopped by itself then, leads nothing and answers
+    /// nothing: drop it, and start it again where [`ServerFailure`] says so.
     ///
-    /// A [full](LogError::Full) disk is no failure: the server refuses writes until there is room.
+    /// A [full](LogError::Full) disk is no failure: the server refuses writes until there is room. A
+    /// request whose handling panics is none either: its sender learns that the answer is lost.
     pub async fn failed(&self) -> ServerFailure {
-        let mut failure = self.shared.failure.subscribe();
-        let failed = failure.wait_for(Option::is_some).await.ok().and_then(|error| error.clone());
-        match failed {
-            Some(error) => error,
-            // The server has the sender.
-            None => std::future::pending().await,
-        }
+        self.shared.storage.failure().noted().await
     }
 
     /// Hands what it leads to other servers, then stops: returns after half a second at the latest,
@@ -501,8 +461,6 @@ struct Shared<T> {
     set_aside: Option<SetAside>,
     /// Held while another server is received.
     receiving: tokio::sync::Mutex<()>,
-    /// Why the server stopped by itself.
-    failure: watch::Sender<Option<ServerFailure>>,
     /// Set once, when the server is stopped or dropped: nothing is started from then on.
     stopped: AtomicBool,
     /// The newest plan or map that this server was told; a blank server has none.
@@ -535,7 +493,6 @@ impl<T: Transport> Shared<T> {
             past: OnceLock::new(),
             set_aside,
             receiving: tokio::sync::Mutex::default(),
-            failure: watch::Sender::new(None),
             stopped: AtomicBool::new(false),
             map: Mutex::new(map),
             meta: RwLock::default(),
@@ -617,7 +574,8 @@ impl<T: Transport> Shared<T> {
     }
 
     fn start_governor(self: &Arc<Self>, group: Group<Meta>) {
-        let governor = tokio::spawn(governor::govern(Arc::clone(self), group));
+        let governing = governor::govern(Arc::clone(self), group);
+        let governor = self.storage.failure().spawn("the governor", governing);
         *self.governor.lock().unwrap_or_else(PoisonError::into_inner) = Some(governor);
     }
 
@@ -635,7 +593,7 @@ impl<T: Transport> Shared<T> {
 
     /// Notes on the disk that the group is held, before anybody is told so.
     async fn create(&self, id: GroupId) -> Result<(), Refusal> {
-        self.storage.create_group(id).await.map_err(|error| self.cannot_keep(error))
+        self.storage.create_group(id).await.map_err(|error| self.cannot_keep(&error))
     }
 
     async fn start_group<S: StateMachine>(
@@ -649,7 +607,7 @@ impl<T: Transport> Shared<T> {
 
     fn not_started(&self, error: GroupError) -> Refusal {
         match error {
-            GroupError::Log(error) => self.cannot_keep(error),
+            GroupError::Log(error) => self.cannot_keep(&error),
             GroupError::NotLeader(_) | GroupError::Unknown | GroupError::Stopped => {
                 Refusal::Stopping
             }
@@ -657,39 +615,53 @@ impl<T: Transport> Shared<T> {
     }
 
     /// The answer to whoever wanted something kept. Unless the disk is merely full, the server stops.
-    fn cannot_keep(&self, error: LogError) -> Refusal {
+    fn cannot_keep(&self, error: &LogError) -> Refusal {
         if let LogError::Full { .. } = error {
             tracing::debug!(%error, "refused what there is no room for");
             return Refusal::DiskFull;
         }
-        self.fail(ServerFailure::Data(error));
+        self.storage.failure().note(error);
         Refusal::Stopping
     }
 
-    /// Notes the first failure; whoever waits for it stops the server.
-    fn fail(&self, error: ServerFailure) {
-        self.failure.send_if_modified(|failure| {
-            let first = failure.is_none();
-            if first {
-                *failure = Some(error);
+    /// Starts the tasks that wait for what ends the run, or what others find out about this server.
+    fn watch_all(
+        self: &Arc<Self>,
+        deaf: impl Future<Output = ()> + Send + 'static,
+    ) -> Vec<JoinHandle<()>> {
+        let failure = self.storage.failure();
+        let verdicts = match self.past.get() {
+            Some(evidence) => {
+                let waiting = Arc::clone(self).wait_in_the_past(*evidence);
+                failure.spawn("the task that waits to begin anew", waiting)
             }
-            first
-        });
+            None => {
+                let watching = Arc::clone(self).watch_verdicts();
+                failure.spawn("the task that hears what others remember", watching)
+            }
+        };
+        let addresses = Arc::clone(self).watch_addresses();
+        let addresses = failure.spawn("the task that looks after addresses", addresses);
+        vec![tokio::spawn(Arc::clone(self).watch(deaf)), addresses, verdicts]
     }
 
-    /// Waits for a failure, then stops everything: a server that cannot keep what it is told must not
-    /// lead, vote or acknowledge, and neither must one whose directory is from the past.
-    async fn watch_storage(self: Arc<Self>) {
-        let mut failure = self.failure.subscribe();
-        tokio::select! {
-            error = self.storage.failed() => self.fail(ServerFailure::Data(error)),
-            _ = failure.wait_for(Option::is_some) => {}
-        }
-        if let Some(failure) = &*failure.borrow() {
-            tracing::error!(server = %self.id(), "stops by itself: {failure}");
-        }
+    /// Waits for a failure, then stops everything: a server that cannot keep what it is told, or
+    /// cannot answer, must not lead, vote or acknowledge. `deaf` resolves once nothing is accepted.
+    async fn watch(self: Arc<Self>, deaf: impl Future<Output = ()>) {
+        let failure = tokio::select! {
+            failure = self.storage.failure().noted() => failure,
+            () = deaf => {
+                if self.stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                self.storage.failure().note_task("the task that accepts connections");
+                self.storage.failure().noted().await
+            }
+        };
         // Not here: this task may be ended, and a group must not be stopped by half.
-        tokio::spawn(async move { self.stop_groups().await });
+        let shared = Arc::clone(&self);
+        tokio::spawn(async move { shared.stop_groups().await });
+        tracing::error!(server = %self.id(), %failure, "the server has failed, and stops");
     }
 
     /// The group, which is among the server's by now, or a refusal: whoever stopped the server

@@ -65,6 +65,11 @@ impl Sessions {
         }
     }
 
+    /// The number of the client's last batch, 0 if it is not known.
+    pub(crate) fn last(&self, client: ClientId) -> u64 {
+        self.clients.get(&client).map_or(0, |session| session.sequence)
+    }
+
     /// Notes the response to a batch that was applied at log index `index`, each index once.
     pub(crate) fn record(
         &mut self,
@@ -101,8 +106,19 @@ impl Sessions {
     ///
     /// [`LogError`] if it cannot be read, or is no table.
     pub(crate) fn read_from<R: Read>(input: &mut SnapshotReader<R>) -> Result<Self, LogError> {
-        let count = input.next_item()?.and_then(|item| message::decode::<usize>(item).ok());
-        let count = count.filter(|count| *count <= SESSIONS_MAX);
+        Self::read_if_any(input)?.ok_or_else(|| input.malformed())
+    }
+
+    /// As [`Sessions::read_from`]; `None` where the snapshot ends.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Sessions::read_from`].
+    pub(crate) fn read_if_any<R: Read>(
+        input: &mut SnapshotReader<R>,
+    ) -> Result<Option<Self>, LogError> {
+        let Some(count) = input.next_item()? else { return Ok(None) };
+        let count = message::decode::<usize>(count).ok().filter(|count| *count <= SESSIONS_MAX);
         let mut sessions = Self::default();
         for _ in 0..count.ok_or_else(|| input.malformed())? {
             let item = input.next_item()?.and_then(|item| message::decode(item).ok());
@@ -113,7 +129,7 @@ impl Sessions {
                 return Err(input.malformed());
             }
         }
-        Ok(sessions)
+        Ok(Some(sessions))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Snapshots of a store: the state in one file, so that the log before it can go.
 
+use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -71,8 +72,12 @@ impl Checkpointer {
     /// The thread: takes a snapshot whenever it is asked to, until [`stop`](Self::stop).
     pub(super) fn run(&self, requests: &Receiver<()>, log: &Log<Work>) {
         while requests.recv().is_ok() && !self.stop.load(Ordering::Relaxed) {
-            // What fails is counted, and tried again when the log has grown as much once more.
-            let _ = self.checkpoint(log);
+            // What fails is counted, and tried again when the log has grown as much once more. So is
+            // what panics: nobody would ask this thread for a snapshot again, and the log never end.
+            let attempt = panic::AssertUnwindSafe(|| self.checkpoint(log));
+            if panic::catch_unwind(attempt).is_err() {
+                self.count_failure();
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::env;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, PipeReader, Read, Seek, SeekFrom, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -38,6 +38,21 @@ fn program() -> Result<PathBuf, String> {
 /// Where the directories of runs are.
 const DIRECTORIES: &str = env!("CARGO_TARGET_TMPDIR");
 
+/// What a pipe takes, as a rule, and what is left of it for a log that is not read.
+const PIPE_BYTES: usize = 64 << 10;
+const PAGE_BYTES: usize = 4 << 10;
+
+/// Where the log of a server goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Log {
+    /// Into its file.
+    File,
+    /// Into a pipe that is nearly full, and whose reader does not read.
+    Unread,
+    /// Into a pipe whose reader has gone.
+    Closed,
+}
+
 #[derive(Debug)]
 pub(crate) struct Server {
     number: usize,
@@ -49,6 +64,8 @@ pub(crate) struct Server {
     child: Option<Child>,
     /// Up to where the log was read.
     read: u64,
+    /// The other end of its log, if that goes into a pipe that is not read.
+    unread: Option<PipeReader>,
     /// The groups that it leads, by its log.
     leads: BTreeSet<String>,
     /// How often it came to lead a group.
@@ -66,10 +83,10 @@ impl Server {
         self.child.is_some()
     }
 
-    fn start(&mut self, ground: &Ground) -> Result<(), String> {
+    fn start(&mut self, ground: &Ground, log: Log) -> Result<(), String> {
         let until = Instant::now() + PATIENCE;
         loop {
-            match self.try_start(ground) {
+            match self.try_start(ground, log) {
                 // Another program may have been given its port meanwhile, for a connection.
                 Err(error) if self.port != 0 && error.contains("in use") => {
                     if Instant::now() > until {
@@ -82,15 +99,24 @@ impl Server {
         }
     }
 
-    fn try_start(&mut self, ground: &Ground) -> Result<(), String> {
+    fn try_start(&mut self, ground: &Ground, log: Log) -> Result<(), String> {
         let io = |error: std::io::Error| format!("server {}: {error}", self.number);
-        let log = File::options().create(true).append(true).open(&self.log).map_err(io)?;
-        let began = log.metadata().map_err(io)?.len();
+        let file = File::options().create(true).append(true).open(&self.log).map_err(io)?;
+        let began = file.metadata().map_err(io)?.len();
+        let (unread, mut written) = std::io::pipe().map_err(io)?;
+        if log == Log::Unread {
+            written.write_all(&vec![b'\n'; PIPE_BYTES - PAGE_BYTES]).map_err(io)?;
+        }
+        let stderr: Stdio = if log == Log::File { file.into() } else { written.into() };
+        self.unread = (log == Log::Unread).then_some(unread);
         let mut command = ground.command(&self.program, self.number);
         command.args(["-a", &self.address, "-p", &self.port.to_string()]);
         command.arg("-d").arg(&self.data);
         command.env_remove("RUST_LOG").env("RUST_BACKTRACE", "1");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        if log != Log::File {
+            command.env("RUST_LOG", "trace");
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
         let mut child = command.spawn().map_err(io)?;
         let stdout = child.stdout.take().ok_or("there is no standard output")?;
         // From here on it is killed, whatever comes.
@@ -115,6 +141,13 @@ impl Server {
                 Err(format!("server {} did not start, {status:?}: {said}", self.number))
             }
         }
+    }
+
+    /// Whether the server, which was stopped, had a log that was not read and that lacks its end.
+    pub(crate) fn lost_its_log(&mut self) -> bool {
+        let mut log = String::new();
+        let Some(mut unread) = self.unread.take() else { return false };
+        unread.read_to_string(&mut log).is_ok() && !log.contains(" stopping ")
     }
 
     pub(crate) fn signal(&self, name: &str) -> Result<(), String> {
@@ -274,6 +307,7 @@ impl Servers {
             port,
             child: None,
             read: 0,
+            unread: None,
             leads: BTreeSet::new(),
             elections: 0,
             mount,
@@ -283,7 +317,11 @@ impl Servers {
     }
 
     pub(crate) fn restart(&mut self, number: usize) -> Result<(), String> {
-        self.all[number].start(&self.ground)
+        self.restart_with(number, Log::File)
+    }
+
+    pub(crate) fn restart_with(&mut self, number: usize, log: Log) -> Result<(), String> {
+        self.all[number].start(&self.ground, log)
     }
 
     pub(crate) fn endpoints(&self) -> Vec<String> {

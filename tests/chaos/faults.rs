@@ -15,7 +15,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::time::sleep;
 use triekv::replication::{GroupStatus, Health, MemberError, PastStatus, ServerState};
 
-use super::cluster::Servers;
+use super::cluster::{Log, Servers};
 use super::ground::Cuts;
 use super::workload::{Filler, History, TcpBroker};
 
@@ -46,6 +46,8 @@ pub(crate) enum Fault {
     Restart,
     /// All servers are killed at once and started again.
     KillAll,
+    /// A server has a log that nobody reads, or whose reader has gone: it serves as the others do.
+    LogWithoutReader,
     /// A minority of the servers is cut off from the others.
     Halves,
     /// The server that leads most shards is cut off from the others.
@@ -87,6 +89,7 @@ impl Fault {
             Self::PauseLeader => 500..5_000,
             Self::Restart | Self::KillAll => 0..1_000,
             Self::Past => 500..2_000,
+            Self::LogWithoutReader => 1_000..3_000,
             Self::Halves | Self::OneWay => 1_000..4_000,
             Self::LeaderAlone => 2_500..5_000,
             Self::FullDisk => 100..1_500,
@@ -287,7 +290,7 @@ impl Trouble {
                 free.truncate((count - 1) / 2);
                 (!free.is_empty()).then_some(free)
             }
-            Fault::Kill | Fault::Pause | Fault::Restart => {
+            Fault::Kill | Fault::Pause | Fault::Restart | Fault::LogWithoutReader => {
                 free.choose(&mut self.draws).map(|victim| vec![*victim])
             }
             Fault::KillLeader
@@ -342,6 +345,13 @@ impl Trouble {
                 self.servers.all[first].stop().await?;
                 self.servers.all[first].copy()?;
                 self.servers.restart(first)?;
+            }
+            Fault::LogWithoutReader => {
+                let logs = [Log::Unread, Log::Closed];
+                let log = logs[self.draws.random_range(0..logs.len())];
+                self.servers.all[first].stop().await?;
+                self.servers.restart_with(first, log)?;
+                active.has_bitten = log == Log::Closed;
             }
             Fault::Halves | Fault::LeaderAlone | Fault::OneWay => {
                 Cuts::cut(&self.pairs(fault, &active.victims))?;
@@ -488,6 +498,16 @@ impl Trouble {
                     self.servers.restart(*victim)?;
                 }
             }
+            Fault::LogWithoutReader => {
+                // Its keys are written, too, and it can be stopped.
+                if active.is_alone {
+                    self.recover().await?;
+                }
+                let victim = active.victims[0];
+                self.servers.all[victim].stop().await?;
+                active.has_bitten |= self.servers.all[victim].lost_its_log();
+                self.servers.restart(victim)?;
+            }
             Fault::Pause | Fault::PauseLeader => {
                 self.servers.all[active.victims[0]].signal("CONT")?;
             }
@@ -525,6 +545,7 @@ impl Trouble {
             Fault::Kill
             | Fault::Pause
             | Fault::Restart
+            | Fault::LogWithoutReader
             | Fault::Halves
             | Fault::OneWay
             | Fault::FullDisk

@@ -342,15 +342,18 @@ async fn a_load_that_was_interrupted_begins_anew_in_a_cluster_that_was_emptied()
     for n in 0..LINES {
         writeln!(file, "k{n}:{{\"n\":{n}}}").unwrap();
     }
+    let reached_at = file.as_file().metadata().unwrap().len() * ENOUGH / LINES;
     let (enough, reached) = tokio::sync::oneshot::channel();
     let loading = tokio::spawn({
         let (broker, path) = (broker.clone(), file.path().to_owned());
-        let (mut enough, mut put) = (Some(enough), 0);
+        let mut enough = Some(enough);
         async move {
             let count = |event: LoadEvent<'_>| {
-                put += u64::from(matches!(event, LoadEvent::Progress { .. }));
-                if put == ENOUGH {
-                    enough.take().expect("once").send(()).expect("the test waits");
+                if let LoadEvent::Progress { bytes, .. } = event
+                    && bytes >= reached_at
+                    && let Some(enough) = enough.take()
+                {
+                    enough.send(()).expect("the test waits");
                 }
             };
             broker.load_file(&path, LoadMode::Once, count).await.map(drop)

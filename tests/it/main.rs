@@ -6,6 +6,8 @@ mod cluster;
 mod create_data;
 mod directories;
 #[cfg(feature = "cluster")]
+mod failed_tasks;
+#[cfg(feature = "cluster")]
 mod faults;
 #[cfg(target_os = "linux")]
 mod file_system;

@@ -3,8 +3,7 @@
 use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
-use super::load::RECORD_TIME;
-use super::{Broker, BrokerError, finish};
+use super::{Broker, BrokerError, RECORD_TIME, finish};
 use crate::parser::Command;
 use crate::replication::meta::MetaCommand;
 use crate::store::{Page, Reply};

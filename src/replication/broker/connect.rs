@@ -25,7 +25,7 @@ use super::route::{IdentifyError, Routes, identify, tell_addresses};
 use super::{Broker, DEADLINE, Inner};
 use crate::replication::message::{self, Addresses, Identity, Refusal, Request, Response};
 use crate::replication::meta::{ClusterMap, SERVERS_MAX};
-use crate::replication::{ClientId, ClusterId, GroupId, ServerId, ShardId};
+use crate::replication::{ClusterId, GroupId, ServerId, ShardId};
 use crate::transport::{Transport, TransportError};
 
 /// How long a server may take to say who it is.
@@ -232,7 +232,6 @@ impl<T: Transport> BrokerBuilder<T> {
         let absent = map.servers.iter().filter(|(server, _)| !here(**server));
         let absent = absent.filter(|(server, _)| !map.leaving.contains(server));
         let absent = absent.map(|(_, address)| address.clone()).collect();
-        let client = ClientId(rand::random());
         let shards = (0..u32::try_from(map.shards.len()).unwrap_or(u32::MAX)).map(ShardId);
         let before = map.servers.clone();
         let routes = Arc::new(Routes::new(self.transport, map));
@@ -244,7 +243,6 @@ impl<T: Transport> BrokerBuilder<T> {
         let inner = Inner {
             routes,
             lanes,
-            client,
             deadline,
             unreached,
             newcomers,

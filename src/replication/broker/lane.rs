@@ -18,16 +18,16 @@ use super::{BrokerError, COMMAND_BYTES_MAX, Pending};
 use crate::replication::message::{
     self, Answer, Bytes, Freshness, Read, Refusal, Request, Response, WriteOutcome,
 };
-use crate::replication::shard::Batch;
+use crate::replication::shard::{Batch, LoadLines};
 use crate::replication::{ClientId, GroupId, ShardId};
 use crate::store::Reply;
 use crate::transport::Transport;
 
 /// The most commands in one batch.
-const BATCH_COMMANDS_MAX: usize = 1024;
+pub(super) const BATCH_COMMANDS_MAX: usize = 1024;
 
 /// Bytes of commands after which a batch goes without the rest.
-const BATCH_BYTES_MAX: usize = 1 << 20;
+pub(super) const BATCH_BYTES_MAX: usize = 1 << 20;
 
 /// Commands that may wait in a queue; whoever has more waits for a place.
 const QUEUE_COMMANDS_MAX: usize = 8192;
@@ -124,7 +124,8 @@ async fn send_writes<T: Transport>(
 }
 
 /// The client's side of a session.
-struct ClientSession {
+#[derive(Debug)]
+pub(super) struct ClientSession {
     client: ClientId,
     /// The number of the last batch.
     sequence: u64,
@@ -133,8 +134,46 @@ struct ClientSession {
 }
 
 impl ClientSession {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { client: ClientId(rand::random()), sequence: 0, acknowledged: 0 }
+    }
+
+    /// Sends encoded commands, and the lines of a load that they are from, as the next batch until the
+    /// outcome is known, or the deadline has passed.
+    pub(super) async fn send<'a, T: Transport>(
+        &mut self,
+        routes: &Routes<T>,
+        shard: ShardId,
+        commands: impl ExactSizeIterator<Item = &'a [u8]>,
+        load: Option<&LoadLines>,
+        deadline: Instant,
+    ) -> Result<WriteOutcome, RouteError> {
+        self.sequence += 1;
+        let Self { client, sequence, acknowledged } = *self;
+        let batch = Batch::assemble(client, sequence, acknowledged, commands);
+        let batch = Bytes(match load {
+            Some(load) => load.follow(batch),
+            None => batch,
+        });
+        let frame = message::encode(&Request::Write { shard, batch });
+        match routes.ask_leader(shard.into(), &frame, deadline).await? {
+            Response::Written(Bytes(outcome)) => match message::decode(&outcome) {
+                Ok(WriteOutcome::Malformed) => {
+                    Err(RouteError::Refused { source: Refusal::Malformed, ambiguous: false })
+                }
+                // The shard has forgotten this session.
+                Ok(WriteOutcome::Unknown) => {
+                    *self = Self::new();
+                    Err(RouteError::Deadline { ambiguous: true })
+                }
+                Ok(outcome) => {
+                    self.acknowledged = sequence;
+                    Ok(outcome)
+                }
+                Err(_) => Err(RouteError::Deadline { ambiguous: true }),
+            },
+            _ => Err(RouteError::Refused { source: Refusal::Malformed, ambiguous: true }),
+        }
     }
 }
 
@@ -166,29 +205,11 @@ async fn send_batch<T: Transport>(
     session: &mut ClientSession,
     jobs: Vec<WriteJob>,
 ) {
-    session.sequence += 1;
-    let ClientSession { client, sequence, acknowledged } = *session;
     let commands = jobs.iter().map(|job| job.command.as_slice());
-    let batch = Bytes(Batch::assemble(client, sequence, acknowledged, commands));
-    let frame = message::encode(&Request::Write { shard, batch });
     let deadline = last_deadline(&jobs);
-    let outcome = match routes.ask_leader(shard.into(), &frame, deadline).await {
-        Ok(Response::Written(Bytes(outcome))) => match message::decode(&outcome) {
-            Ok(WriteOutcome::Applied(replies)) if replies.len() == jobs.len() => {
-                session.acknowledged = sequence;
-                Ok(replies)
-            }
-            Ok(WriteOutcome::Malformed) => {
-                Err(RouteError::Refused { source: Refusal::Malformed, ambiguous: false })
-            }
-            // The shard has forgotten this session.
-            Ok(WriteOutcome::Unknown) => {
-                *session = ClientSession::new();
-                Err(RouteError::Deadline { ambiguous: true })
-            }
-            Ok(WriteOutcome::Applied(_)) | Err(_) => Err(RouteError::Deadline { ambiguous: true }),
-        },
-        Ok(_) => Err(RouteError::Refused { source: Refusal::Malformed, ambiguous: true }),
+    let outcome = match session.send(routes, shard, commands, None, deadline).await {
+        Ok(WriteOutcome::Applied(replies)) if replies.len() == jobs.len() => Ok(replies),
+        Ok(_) => Err(RouteError::Deadline { ambiguous: true }),
         Err(error) => Err(error),
     };
     match outcome {

@@ -1,62 +1,66 @@
 //! Indexing a file of records, one a line: `KEY:VALUE`, or JSON.
 //!
-//! Lines are read and parsed on a thread of their own and put in order, many at a time. Group 0
-//! notes how far each file is, by a hash of its content:
+//! The file is read twice. The first reading finds its hash, and the lines whose key a later line has:
+//! of each key the last record counts. In the second one, records are parsed on a thread of their own
+//! and put in order, many at a time, where their keys are absent. Group 0 notes how far each file is,
+//! by its hash:
 //!
-//! | the cluster | |
+//! | the load of this file | |
 //! |---|---|
-//! | has no record | every line is put, so the last line of a key wins |
-//! | the load of this file was interrupted | it goes on; only absent keys are put |
-//! | this file was loaded | nothing is done: what was changed since stays as it is |
-//! | has other data | only absent keys are put |
+//! | has not begun | every record is put whose key is absent |
+//! | was interrupted | it goes on: no line is carried out a second time |
+//! | has ended | nothing is done: what was changed since stays as it is |
+//! | has ended or was interrupted, and the cluster has no record | it begins anew |
 //!
-//! [`LoadMode::Reload`] puts every line whatever there is. [`Broker::clear`] makes the cluster one
-//! that has no record and no file.
+//! So a load that is interrupted, however often, ends where it would have ended. A key is put by one
+//! line alone, and only where it is absent: what others put meanwhile stays. And the shard of a key
+//! remembers up to which line it has applied the load (see [`shard`](crate::replication::shard)): what
+//! others delete stays deleted. The note in group 0 spares reading and sending what is done.
+//!
+//! [`LoadMode::Reload`] puts every record whatever there is, and begins anew each time.
+//! [`Broker::clear`] makes the cluster one that has no record and no file.
 
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 use std::fs::File;
-use std::hash::Hasher;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use siphasher::sip128::{Hasher128, SipHasher13};
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{Broker, BrokerError, Pending, finish};
-use crate::parser::{Condition, Line, LineError, Lines};
-use crate::replication::GroupId;
+use super::{Broker, BrokerError, COMMAND_BYTES_MAX, RECORD_TIME};
+use crate::parser::{Command, Condition, Line, LineError, Lines};
 use crate::replication::message::{self, Bytes, Refusal, Request, Response};
 use crate::replication::meta::{FileHash, Load, MetaCommand, MetaReply};
-use crate::store::{CommandError, Reply};
+use crate::replication::shard::encode_command;
+use crate::replication::{ClientId, GroupId};
+use crate::store::{CommandError, check_key, check_value};
 use crate::transport::Transport;
-use crate::trie::Trie;
+use crate::value::Value;
 
-/// How long one record may take: longer than a command at the prompt, so that an election does not
-/// end a load.
-pub(super) const RECORD_TIME: Duration = Duration::from_secs(30);
+mod survey;
+#[cfg(test)]
+mod tests;
+mod window;
 
-/// Records under way at a time, and bytes of their lines.
-const WINDOW: usize = 4096;
-const WINDOW_BYTES: u64 = 32 << 20;
+use survey::Survey;
+use window::{Record, Settled, Window};
 
-/// Lines that go from the reading thread at a time.
+/// Lines that go from the reading thread at a time, and bytes of them.
 const LINES_A_MESSAGE: usize = 256;
+const BYTES_A_MESSAGE: u64 = 1 << 20;
 
 /// Lines after which group 0 notes the progress.
-const LINES_A_NOTE: u64 = 16_384;
-
-const HASH_SEED: (u64, u64) = (0x7472_6965_6b76_0003, 0x6669_6c65_6861_7368);
+const LINES_A_NOTE: u64 = if cfg!(test) { 300 } else { 16_384 };
 
 /// What to do with a file that was loaded before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum LoadMode {
-    /// Nothing; and where the cluster has other data, put only keys that are absent.
+    /// Nothing, or what is missing of a load that was interrupted. Only keys that are absent are put.
     #[default]
     Once,
-    /// Put every line, in place of what is there.
+    /// Put every record, in place of what is there, from the first line on.
     Reload,
 }
 
@@ -78,7 +82,8 @@ pub enum LoadEvent<'a> {
         /// What is wrong.
         error: &'a LineError,
     },
-    /// A key that a line above had already.
+    /// A key that a line above had already: this line takes the place of the one above, which is not
+    /// put.
     DuplicateKey {
         /// Number of the line, from 1.
         line: u64,
@@ -86,9 +91,6 @@ pub enum LoadEvent<'a> {
         earlier: u64,
         /// The key.
         key: &'a str,
-        /// Whether this line takes the place of the one above: else the first one stays, since
-        /// only absent keys are put.
-        wins: bool,
     },
 }
 
@@ -138,7 +140,7 @@ pub struct LoadReport {
     pub present: u64,
     /// Lines that are no records.
     pub bad_lines: u64,
-    /// Lines whose key a line above had.
+    /// Records that were not put since a later line has their key.
     pub duplicates: u64,
     /// Lines that an earlier load had done.
     pub skipped: u64,
@@ -148,7 +150,11 @@ pub struct LoadReport {
 
 impl<T: Transport> Broker<T> {
     /// Loads the records of the file at `path`, one a line, and tells `on_event` what is worth
-    /// telling. Bad lines are left out.
+    /// telling. Bad lines are left out. Of lines with the same key the last one counts.
+    ///
+    /// A load that was interrupted goes on, also one that another broker has under way: together they
+    /// carry out each line once, as one broker without an interruption. The cluster remembers the 10,000
+    /// loads that it heard of last.
     ///
     /// The file is read twice: once to know it again, once to load it. It must not change
     /// meanwhile.
@@ -167,8 +173,9 @@ impl<T: Transport> Broker<T> {
             return Err(LoadError::NotRegular { path: path.to_owned() });
         }
         let owned = path.to_owned();
-        let hashed = tokio::task::spawn_blocking(move || hash_file(&owned)).await;
-        let (file, total) = joined(hashed).map_err(fail)?;
+        let survey = tokio::task::spawn_blocking(move || Survey::of(&owned)).await;
+        let survey = joined(survey).map_err(fail)?;
+        let file = survey.hash;
         let mut load = self.begin_load(file, false).await?;
         let empty = self.is_empty().await.map_err(|source| LoadError::Note { source })?;
         if empty && (load.finished || load.lines > 0) && mode == LoadMode::Once {
@@ -178,46 +185,40 @@ impl<T: Transport> Broker<T> {
             let report = LoadReport { lines, skipped, ..LoadReport::default() };
             return Ok(LoadReport { already_loaded: true, ..report });
         }
-        let mine = load.lines == 0 && load.begun_by == self.inner.client;
-        let (condition, skip) = match mode {
-            LoadMode::Reload => (Condition::Always, 0),
-            // Nobody else is loading it, so there is nothing that a line could undo.
-            LoadMode::Once if empty && mine => (Condition::Always, 0),
-            LoadMode::Once => (Condition::IfAbsent, load.lines),
+        let (client, skip) = match mode {
+            LoadMode::Reload => (None, 0),
+            LoadMode::Once => (Some(load.client), load.lines),
         };
-        let (sender, mut lines) = mpsc::channel(4);
+        let (sender, mut chunks) = mpsc::channel(4);
         let owned = path.to_owned();
         let reader = tokio::task::spawn_blocking(move || read_lines(&owned, skip, &sender));
-        let report = LoadReport { skipped: skip, lines: skip, ..Default::default() };
-        let mut loader = Loader {
-            broker: self,
-            condition,
-            total,
-            report,
-            keys: Trie::new(),
-            pending: VecDeque::new(),
-        };
-        let mut noted = skip;
-        while let Some(chunk) = lines.recv().await {
-            for line in chunk {
-                loader.take(line, &mut on_event).await?;
+        let mut loader = Loader::new(self, &survey, client, skip);
+        let (mut noted, mut reading) = (skip, true);
+        while reading || !loader.window.is_empty() {
+            tokio::select! {
+                Some(settled) = loader.window.settle() => {
+                    let settled = settled.map_err(|(line, source)| LoadError::Put { line, source });
+                    loader.settled(settled?, &mut on_event)?;
+                }
+                chunk = chunks.recv(), if reading && loader.window.has_room() => match chunk {
+                    Some(chunk) => loader.take(chunk, &mut on_event)?,
+                    None => reading = false,
+                },
             }
             // In a reload the note of the first load stands.
-            if mode == LoadMode::Once && loader.done_lines() >= noted + LINES_A_NOTE {
+            if client.is_some() && loader.done_lines() >= noted + LINES_A_NOTE {
                 noted = loader.done_lines();
-                self.note(&MetaCommand::AdvanceLoad { file, lines: noted, finished: false })
-                    .await?;
+                self.note_load(file, load.client, noted, false).await?;
             }
         }
         joined(reader.await).map_err(fail)?;
-        loader.finish_until(0, &mut on_event).await?;
         let report = loader.report;
-        self.note(&MetaCommand::AdvanceLoad { file, lines: report.lines, finished: true }).await?;
+        self.note_load(file, load.client, report.lines, true).await?;
         Ok(report)
     }
 
     async fn begin_load(&self, file: FileHash, anew: bool) -> Result<Load, LoadError> {
-        let client = self.inner.client;
+        let client = ClientId(rand::random());
         match self.note(&MetaCommand::BeginLoad { file, client, anew }).await? {
             MetaReply::Load(load) => Ok(load),
             MetaReply::Done
@@ -230,6 +231,16 @@ impl<T: Transport> Broker<T> {
                 })
             }
         }
+    }
+
+    async fn note_load(
+        &self,
+        file: FileHash,
+        client: ClientId,
+        lines: u64,
+        finished: bool,
+    ) -> Result<(), LoadError> {
+        self.note(&MetaCommand::NoteLoad { file, client, lines, finished }).await.map(drop)
     }
 
     async fn note(&self, command: &MetaCommand) -> Result<MetaReply, LoadError> {
@@ -254,25 +265,48 @@ impl<T: Transport> Broker<T> {
     }
 }
 
-/// The lines on their way into the cluster.
+/// From the lines of a file to records under way, and to what became of them.
 struct Loader<'a, T: Transport> {
     broker: &'a Broker<T>,
+    survey: &'a Survey,
     condition: Condition,
-    total: u64,
+    window: Window<T>,
     report: LoadReport,
-    /// The last line of each key.
-    keys: Trie<u64>,
-    /// Records under way, in order.
-    pending: VecDeque<(u64, u64, Pending<Reply>)>,
+    /// Where the last line that was taken ends.
+    end: u64,
+    /// The lines that are no records, and in whose place a later line is.
+    bad: BTreeSet<u64>,
 }
 
-impl<T: Transport> Loader<'_, T> {
-    async fn take(
+impl<'a, T: Transport> Loader<'a, T> {
+    fn new(broker: &'a Broker<T>, survey: &'a Survey, client: Option<ClientId>, skip: u64) -> Self {
+        let condition = if client.is_some() { Condition::IfAbsent } else { Condition::Always };
+        let inner = &broker.inner;
+        let window = Window::new(&inner.routes, inner.lanes.len(), client);
+        let report = LoadReport { skipped: skip, lines: skip, ..Default::default() };
+        Self { broker, survey, condition, window, report, end: 0, bad: BTreeSet::new() }
+    }
+
+    /// Sends the records of these lines on their way.
+    fn take(
+        &mut self,
+        lines: Vec<Line>,
+        on_event: &mut impl FnMut(LoadEvent<'_>),
+    ) -> Result<(), LoadError> {
+        for line in lines {
+            self.take_line(line, on_event)?;
+        }
+        self.window.send();
+        Ok(())
+    }
+
+    fn take_line(
         &mut self,
         line: Line,
         on_event: &mut impl FnMut(LoadEvent<'_>),
     ) -> Result<(), LoadError> {
-        let number = line.number;
+        let (number, start) = (line.number, self.end);
+        self.end = line.end;
         self.report.lines = number;
         let (key, value) = match line.record {
             Ok(None) => return Ok(()),
@@ -282,79 +316,73 @@ impl<T: Transport> Loader<'_, T> {
                 return Ok(());
             }
         };
-        if let Some(earlier) = self.keys.insert(&key, number) {
-            self.report.duplicates += 1;
-            let wins = self.condition == Condition::Always;
-            on_event(LoadEvent::DuplicateKey { line: number, earlier, key: &key, wins });
-        }
-        let deadline = Instant::now() + RECORD_TIME;
-        match self.broker.begin_put(&key, value, self.condition, deadline).await {
-            Ok(pending) => self.pending.push_back((number, line.end, pending)),
+        let command = match encode(&key, value, self.condition) {
+            Ok(command) => command,
             Err(BrokerError::CommandTooLarge { len, limit }) => {
                 self.bad_line(number, &LineError::TooLarge { len, limit }, on_event);
+                return Ok(());
             }
             Err(source) => return Err(LoadError::Put { line: number, source }),
+        };
+        if let Some(earlier) = self.survey.earlier(number).filter(|line| !self.bad.contains(line)) {
+            on_event(LoadEvent::DuplicateKey { line: number, earlier, key: &key });
         }
-        self.finish_until(WINDOW, on_event).await
-    }
-
-    fn bad_line(&mut self, line: u64, error: &LineError, on_event: &mut impl FnMut(LoadEvent<'_>)) {
-        self.report.bad_lines += 1;
-        on_event(LoadEvent::BadLine { line, error });
-    }
-
-    /// Waits until at most `left` records are under way.
-    async fn finish_until(
-        &mut self,
-        left: usize,
-        on_event: &mut impl FnMut(LoadEvent<'_>),
-    ) -> Result<(), LoadError> {
-        while (self.pending.len() > left || self.pending_bytes() > WINDOW_BYTES)
-            && let Some((line, bytes, pending)) = self.pending.pop_front()
-        {
-            match finish(pending).await {
-                Ok(_) => self.report.put += 1,
-                Err(BrokerError::Store(CommandError::Conflict { .. })) => self.report.present += 1,
-                Err(source) => return Err(LoadError::Put { line, source }),
-            }
-            on_event(LoadEvent::Progress { bytes, total: self.total });
+        if self.survey.is_replaced(number) {
+            self.report.duplicates += 1;
+        } else {
+            let record = Record { line: number, start, command };
+            self.window.push(self.broker.shard_of(&key), record);
         }
         Ok(())
     }
 
-    /// Bytes of the lines under way, but for the first one of them.
-    fn pending_bytes(&self) -> u64 {
-        let end = |line: Option<&(u64, u64, Pending<Reply>)>| line.map_or(0, |(_, end, _)| *end);
-        end(self.pending.back()) - end(self.pending.front())
+    fn bad_line(&mut self, line: u64, error: &LineError, on_event: &mut impl FnMut(LoadEvent<'_>)) {
+        if self.survey.is_replaced(line) {
+            self.bad.insert(line);
+        }
+        self.report.bad_lines += 1;
+        on_event(LoadEvent::BadLine { line, error });
+    }
+
+    /// Counts what became of a batch.
+    fn settled(
+        &mut self,
+        settled: Settled,
+        on_event: &mut impl FnMut(LoadEvent<'_>),
+    ) -> Result<(), LoadError> {
+        self.report.skipped += settled.before as u64;
+        for outcome in settled.outcomes {
+            match outcome {
+                Ok(_) => self.report.put += 1,
+                Err(CommandError::Conflict { .. }) => self.report.present += 1,
+                Err(error) => {
+                    let source = BrokerError::Store(error);
+                    return Err(LoadError::Put { line: settled.line, source });
+                }
+            }
+        }
+        let bytes = self.window.first().map_or(self.end, |(_, start)| start);
+        on_event(LoadEvent::Progress { bytes, total: self.survey.bytes });
+        Ok(())
     }
 
     /// Lines from the start of the file of which nothing is under way.
     fn done_lines(&self) -> u64 {
-        self.pending.front().map_or(self.report.lines, |(line, _, _)| line - 1)
+        self.window.first().map_or(self.report.lines, |(line, _)| line - 1)
     }
+}
+
+/// The command that puts a record, encoded.
+fn encode(key: &str, value: Value, condition: Condition) -> Result<Vec<u8>, BrokerError> {
+    check_key(key).map_err(BrokerError::Store)?;
+    check_value(&value).map_err(BrokerError::Store)?;
+    let command = encode_command(&Command::Put { key: key.to_owned(), value, condition });
+    let (len, limit) = (command.len(), COMMAND_BYTES_MAX);
+    if len > limit { Err(BrokerError::CommandTooLarge { len, limit }) } else { Ok(command) }
 }
 
 fn joined<R>(result: Result<io::Result<R>, tokio::task::JoinError>) -> io::Result<R> {
     result.unwrap_or_else(|error| Err(io::Error::other(error)))
-}
-
-/// Hash and size of a file's content.
-fn hash_file(path: &Path) -> io::Result<(FileHash, u64)> {
-    let mut reader = File::open(path)?;
-    let mut hasher = SipHasher13::new_with_keys(HASH_SEED.0, HASH_SEED.1);
-    let mut buffer = vec![0; 1 << 16];
-    let mut total = 0;
-    loop {
-        match reader.read(&mut buffer) {
-            Ok(0) => return Ok((FileHash(hasher.finish128().as_u128()), total)),
-            Ok(read) => {
-                hasher.write(&buffer[..read]);
-                total += read as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 /// Sends the lines after the first `skip`, parsed; ends early when nobody takes them.
@@ -362,7 +390,18 @@ fn read_lines(path: &Path, skip: u64, sender: &mpsc::Sender<Vec<Line>>) -> io::R
     let mut lines = Lines::new(BufReader::with_capacity(1 << 16, File::open(path)?));
     lines.skip_lines(skip)?;
     loop {
-        let chunk: Vec<Line> = lines.by_ref().take(LINES_A_MESSAGE).collect::<io::Result<_>>()?;
+        let mut chunk: Vec<Line> = Vec::new();
+        let mut end = u64::MAX;
+        while chunk.len() < LINES_A_MESSAGE
+            && let Some(line) = lines.next().transpose()?
+        {
+            end = end.min(line.end.saturating_add(BYTES_A_MESSAGE));
+            let is_last = line.end >= end;
+            chunk.push(line);
+            if is_last {
+                break;
+            }
+        }
         if chunk.is_empty() || sender.blocking_send(chunk).is_err() {
             return Ok(());
         }

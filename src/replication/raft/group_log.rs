@@ -280,7 +280,7 @@ impl GroupLog {
             }
             let mut entries = read.map_err(|error| {
                 if !matches!(error, LogError::Stopped(_)) {
-                    self.storage.fail(&error);
+                    self.storage.failure().note(&error);
                 }
                 io_error(error)
             })?;

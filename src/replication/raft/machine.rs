@@ -178,6 +178,10 @@ impl<S: StateMachine> Machine<S> {
     ) -> Result<bool, LogError> {
         let shared = &*self.0;
         let _one_at_a_time = lock(&shared.writing);
+        // Applying an entry has panicked in the middle of it: half of it must never be kept.
+        if shared.state.is_poisoned() {
+            return Ok(false);
+        }
         let (content, meta, applied_bytes) = {
             let state = self.read();
             let meta = SnapshotMetaOf::<Types> {
@@ -222,16 +226,16 @@ impl<S: StateMachine> Machine<S> {
         let folder = self.0.folder.clone();
         let taking =
             tokio::task::spawn_blocking(move || arriving.take_part(&folder, of, offset, &part));
-        taking.await.is_ok_and(|taken| {
-            taken.unwrap_or_else(|error| {
-                // It comes again each second, and a full disk is told once.
-                if !matches!(error, LogError::Full { .. }) {
-                    let (group, error) = (self.0.group, describe(&error));
-                    tracing::warn!(%group, error, "cannot store a snapshot that arrives");
-                }
-                false
-            })
-        })
+        let taken = taking.await.map_err(io::Error::other);
+        let error = match taken {
+            Ok(Ok(taken)) => return taken,
+            // It comes again each second, and a full disk is told once.
+            Ok(Err(LogError::Full { .. })) => return false,
+            Ok(Err(error)) => describe(&error),
+            Err(error) => describe(&error),
+        };
+        tracing::warn!(group = %self.0.group, error, "cannot store a snapshot that arrives");
+        false
     }
 
     /// Checks the snapshot that has arrived, if all of its `len` bytes have and it can be installed;
@@ -259,14 +263,13 @@ impl<S: StateMachine> Machine<S> {
             *lock(&shared.checked) = Some(Checked { file, content, _no_other: arriving });
             Ok(Some(arrived))
         });
-        match checking.await.ok()? {
-            Ok(arrived) => arrived,
-            Err(error) => {
-                let (group, error) = (self.0.group, describe::<LogError>(&error));
-                tracing::warn!(%group, error, "cannot use a snapshot that arrived");
-                None
-            }
-        }
+        let error = match checking.await.map_err(io::Error::other) {
+            Ok(Ok(arrived)) => return arrived,
+            Ok(Err(error)) => describe::<LogError>(&error),
+            Err(error) => describe(&error),
+        };
+        tracing::warn!(group = %self.0.group, error, "cannot use a snapshot that arrived");
+        None
     }
 
     /// Applies entries in their order, and answers whoever waits for them.
@@ -432,7 +435,7 @@ impl<S: StateMachine> RaftStateMachine<Types> for Machine<S> {
         let installing = tokio::task::spawn_blocking(move || {
             let installed = machine.install(meta, snapshot);
             // The group stops, and the server had better come back without its state of now.
-            installed.inspect_err(|error| machine.0.folder.storage().fail(error))
+            installed.inspect_err(|error| machine.0.folder.storage().failure().note(error))
         });
         installing.await.map_err(io::Error::other)?.map_err(io::Error::other)
     }

@@ -30,9 +30,10 @@ use std::thread;
 use openraft::type_config::alias::{LogIdOf, VoteOf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use super::Types;
+use super::failure::Failure;
 use super::group_log::{Contents, lock};
 use super::room::{Need, Room};
 use super::snapshot::{self, SnapshotFolder};
@@ -97,26 +98,6 @@ type Groups = Mutex<BTreeMap<GroupId, Arc<Mutex<Contents>>>>;
 struct Open {
     disk: Arc<dyn Disk>,
     log: Option<Log<RaftWork>>,
-}
-
-/// Why the log stopped, once it has; the first reason counts.
-#[derive(Debug, Clone)]
-struct Failure(Arc<watch::Sender<Option<LogError>>>);
-
-impl Failure {
-    fn none() -> Self {
-        Self(Arc::new(watch::Sender::new(None)))
-    }
-
-    fn note(&self, error: &LogError) {
-        self.0.send_if_modified(|failure| {
-            let first = failure.is_none();
-            if first {
-                *failure = Some(error.clone());
-            }
-            first
-        });
-    }
 }
 
 impl fmt::Debug for Storage {
@@ -254,17 +235,9 @@ impl Storage {
         &self.0.room
     }
 
-    /// Resolves once the log has stopped, or was found damaged, with the reason: the server has to
-    /// stop too. Never does in memory.
-    pub(crate) async fn failed(&self) -> LogError {
-        let mut failure = self.0.failure.0.subscribe();
-        loop {
-            if let Some(error) = failure.borrow_and_update().clone() {
-                return error;
-            }
-            // The sender is part of what `self` keeps.
-            let _ = failure.changed().await;
-        }
+    /// Why the server cannot go on: the log has stopped or was found damaged, or a task has failed.
+    pub(crate) fn failure(&self) -> &Failure {
+        &self.0.failure
     }
 
     /// Counters of the log; zeros in memory.
@@ -342,11 +315,6 @@ impl Storage {
     /// Whether the group keeps many segments of the log from being deleted.
     pub(super) fn is_lagging(&self, id: GroupId) -> bool {
         self.log().is_some_and(|log| log.lagging(SEGMENTS_MAX).contains(&id.0))
-    }
-
-    /// Notes that what was durable cannot be read: the server must not go on.
-    pub(super) fn fail(&self, error: &LogError) {
-        self.0.failure.note(error);
     }
 
     /// Writes records of a group with the next sync, without waiting for it.

@@ -23,6 +23,7 @@ mod crash;
 mod given_up;
 mod group;
 mod log;
+mod panics;
 mod sending;
 mod snapshot;
 

@@ -60,6 +60,10 @@ impl<T: Transport> Handler for Dispatch<T> {
             let request = message::decode::<Request>(&request);
             let shared = Self::server_for(stages, request.as_ref().ok()).await;
             let response = match (shared, request) {
+                // What it has may be half of a change.
+                (Some(shared), _) if shared.storage.failure().is_noted() => {
+                    Response::Refused(Refusal::Stopping)
+                }
                 (Some(shared), Ok(request)) => shared.answer(&peer, request).await,
                 // It did not start.
                 (None, _) => Response::Refused(Refusal::Stopping),
@@ -89,7 +93,7 @@ impl<T: Transport> Shared<T> {
             Request::Identify => Response::Identity(Box::new(self.identity())),
             Request::Found(plan) => {
                 let shared = Arc::clone(self);
-                to_the_end(async move {
+                self.to_the_end(async move {
                     let founded = shared.found(plan).await;
                     founded.err().unwrap_or_else(|| Response::Identity(Box::new(shared.identity())))
                 })
@@ -97,19 +101,20 @@ impl<T: Transport> Shared<T> {
             }
             Request::Host { map, group, initialize } => {
                 let shared = Arc::clone(self);
-                to_the_end(async move { done(shared.host(&map, group, initialize).await) }).await
+                self.to_the_end(async move { done(shared.host(&map, group, initialize).await) })
+                    .await
             }
             Request::Claim(plan) => {
                 let shared = Arc::clone(self);
-                to_the_end(async move { done(shared.claim(&plan).await) }).await
+                self.to_the_end(async move { done(shared.claim(&plan).await) }).await
             }
             Request::Release(cluster) => {
                 let shared = Arc::clone(self);
-                to_the_end(async move { done(shared.release(cluster).await) }).await
+                self.to_the_end(async move { done(shared.release(cluster).await) }).await
             }
             Request::Settle { map, confirmed } => {
                 let shared = Arc::clone(self);
-                to_the_end(async move { done(shared.settle(&map, &confirmed).await) }).await
+                self.to_the_end(async move { done(shared.settle(&map, &confirmed).await) }).await
             }
             Request::Arrange { map, group } => self.arrange(&map, group).await,
             Request::Write { shard, batch } => self.write(peer, shard, batch).await,
@@ -145,6 +150,15 @@ impl<T: Transport> Shared<T> {
         }
     }
 
+    /// Runs `work`, which changes what the server holds, in a task of its own: a request's future is
+    /// dropped with its connection. A replica that was started and then forgotten would be a second
+    /// voter in this server's name, and a map that is on the disk and not in memory comes back with the
+    /// next start. For the same reasons the server does not go on if it panics.
+    async fn to_the_end(&self, work: impl Future<Output = Response> + Send + 'static) -> Response {
+        let working = self.storage.failure().spawn("a change of what the server holds", work);
+        working.await.unwrap_or(Response::Refused(Refusal::Stopping))
+    }
+
     fn identity(&self) -> Identity {
         let map = self.meta().and_then(|meta| meta.applied().state().map.clone());
         Identity { server: self.id(), plan: self.map().clone(), map, run: self.peers.run() }
@@ -153,8 +167,10 @@ impl<T: Transport> Shared<T> {
     async fn write(&self, peer: &str, shard: ShardId, batch: Bytes) -> Response {
         let Some(group) = self.shard(shard) else { return Response::NotHere };
         // Only what every replica can decode may enter the log.
-        match message::decode::<Batch>(&batch.0) {
-            Ok(batch) if batch.commands.iter().all(is_write) => log_writes(peer, &batch.commands),
+        match Batch::decode(&batch.0) {
+            Ok((batch, _)) if batch.commands.iter().all(is_write) => {
+                log_writes(peer, &batch.commands);
+            }
             Ok(_) | Err(_) => return Response::Refused(Refusal::Malformed),
         }
         self.propose(&group, batch).await
@@ -227,13 +243,6 @@ impl<T: Transport> Shared<T> {
 
 fn done(outcome: Result<(), Refusal>) -> Response {
     outcome.map_or_else(Response::Refused, |()| Response::Done)
-}
-
-/// Runs `work` in a task of its own: a request's future is dropped with its connection. A replica
-/// that was started and then forgotten would be a second voter in this server's name, and a map
-/// that is on the disk and not in memory comes back with the next start.
-async fn to_the_end(work: impl Future<Output = Response> + Send + 'static) -> Response {
-    tokio::spawn(work).await.unwrap_or(Response::Refused(Refusal::Stopping))
 }
 
 /// Whether the command belongs in a log: the replies to reads would be kept there with it.

@@ -73,7 +73,7 @@ impl<T: Transport> Shared<T> {
         let map = map.cloned();
         let kept = blocking(move || metadata.set_map(map.as_ref())).await;
         self.storage.room().note(Need::Map, &kept);
-        kept.map_err(|error| self.cannot_keep(error))
+        kept.map_err(|error| self.cannot_keep(&error))
     }
 
     /// Lets the cluster of `map` have this server, if no other has it, or takes over a newer map.
@@ -203,7 +203,7 @@ impl<T: Transport> Shared<T> {
             }
         }
         tracing::info!(%group, "is held by other servers now");
-        self.storage.drop_group(group).await.map_err(|error| self.cannot_keep(error))
+        self.storage.drop_group(group).await.map_err(|error| self.cannot_keep(&error))
     }
 
     /// Has a group that this server leads vote as `map` wants it.

@@ -20,11 +20,12 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::metadata::Metadata;
-use super::{Data, ServerFailure, Shared, blocking};
+use super::{Data, Shared, blocking};
 use crate::log::LogError;
 use crate::replication::message::{Identity, Introduction, Reception, Refusal, Request, Response};
 use crate::replication::peers::{MEET_TIME, PeerError, Verdict};
 use crate::replication::promise::Evidence;
+use crate::replication::raft::ServerFailure;
 use crate::replication::report::{ServerReport, SetAside};
 use crate::replication::{ClusterId, RunId, ServerId};
 use crate::transport::Transport;
@@ -110,7 +111,7 @@ impl<T: Transport> Shared<T> {
     async fn keep_runs(&self, runs: BTreeMap<ServerId, RunId>) -> Result<(), Refusal> {
         let Some(metadata) = self.metadata()? else { return Ok(()) };
         let kept = blocking(move || metadata.set_peers(&runs)).await;
-        kept.map_err(|error| self.cannot_keep(error))
+        kept.map_err(|error| self.cannot_keep(&error))
     }
 
     /// The address of `server` if it still runs there in run `known`.
@@ -229,17 +230,23 @@ impl<T: Transport> Shared<T> {
             // Learns of newer maps.
             let _ = self.meet_all().await;
         }
-        self.fail(ServerFailure::FromThePast { server: self.id(), evidence });
+        self.storage
+            .failure()
+            .note_other(ServerFailure::FromThePast { server: self.id(), evidence });
     }
 
     /// Acts on what the others find out about this server while it runs.
     pub(super) async fn watch_verdicts(self: Arc<Self>) {
         match self.peers.verdict().await {
             Verdict::Past(evidence) => {
-                self.fail(ServerFailure::FromThePast { server: self.id(), evidence });
+                self.storage
+                    .failure()
+                    .note_other(ServerFailure::FromThePast { server: self.id(), evidence });
             }
             Verdict::Twin(address) => {
-                self.fail(ServerFailure::Twin { server: self.id(), address });
+                self.storage
+                    .failure()
+                    .note_other(ServerFailure::Twin { server: self.id(), address });
             }
             Verdict::Left(map) => {
                 // What cannot be kept ends the server by itself.

@@ -82,7 +82,7 @@ impl Dir {
         Self::listening(Process::new(command))
     }
 
-    fn listening(mut server: Process) -> Process {
+    pub(super) fn listening(mut server: Process) -> Process {
         let line = server.until("\n");
         let port = line.strip_prefix("Binding the Port: ('127.0.0.1', ").expect(&line);
         server.port = port.trim_end_matches(")\n").parse().unwrap();
@@ -148,12 +148,19 @@ pub(super) struct Process {
 }
 
 impl Process {
-    fn new(mut command: Command) -> Self {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    pub(super) fn new(command: Command) -> Self {
+        Self::with_stderr(command, Stdio::piped())
+    }
+
+    /// Starts it with this as its standard error, which is read if it is a pipe made here.
+    pub(super) fn with_stderr(mut command: Command, stderr: Stdio) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
         let mut child = command.spawn().unwrap();
+        // The command has the other ends, which are to be those of the program alone.
+        drop(command);
         let stdin = child.stdin.take();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut stderr = child.stderr.take().unwrap();
+        let stderr = child.stderr.take();
         let (sender, output) = channel();
         thread::spawn(move || {
             while let Ok(part @ [_, ..]) = stdout.fill_buf() {
@@ -166,7 +173,7 @@ impl Process {
         });
         let errors = thread::spawn(move || {
             let mut errors = String::new();
-            stderr.read_to_string(&mut errors).unwrap();
+            stderr.map(|mut stderr| stderr.read_to_string(&mut errors).unwrap());
             errors
         });
         Self { child, stdin, output, unread: Vec::new(), errors: Some(errors), port: 0 }

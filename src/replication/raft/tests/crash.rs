@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::log::Fault;
+use crate::replication::ServerFailure;
 use crate::replication::raft::storage::Record;
 
 /// What a log has.
@@ -206,7 +207,8 @@ fn after_a_failed_sync_nothing_is_acknowledged() {
         log.truncate_after(Some(id(1, 1))).await.unwrap_err();
         storage.create_group(GroupId(9)).await.unwrap_err();
         assert_eq!(log.read_vote().await.unwrap(), Some(vote(1)));
-        assert!(matches!(storage.failed().await, LogError::Io { operation: "sync", .. }));
+        let failure = storage.failure().noted().await;
+        assert!(matches!(failure, ServerFailure::Data(LogError::Io { operation: "sync", .. })));
         disk.power_cut(0);
         drop((log, storage));
         let mut log = GroupLog::new(GROUP, &open(&disk).unwrap());

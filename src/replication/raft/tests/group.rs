@@ -166,7 +166,7 @@ fn a_group_whose_log_fails_acknowledges_nothing_and_stops() {
         assert_eq!((report.learners, report.followers), (vec![], vec![]));
         disk.fail(crate::log::Fault::Sync { operation: disk.operations() });
         assert!(matches!(propose(&group, 1).await, Err(GroupError::Unknown)));
-        storage.failed().await;
+        storage.failure().noted().await;
         assert!(propose(&group, 2).await.is_err());
         group.stop().await;
         let report = group.report(Duration::from_secs(1));

@@ -6,6 +6,7 @@ use openraft::testing::log::{StoreBuilder, Suite};
 
 use super::*;
 use crate::log::{Damage, Directory};
+use crate::replication::ServerFailure;
 
 enum Kind {
     Memory,
@@ -175,6 +176,7 @@ fn a_log_that_is_damaged_while_it_is_open_fails_when_that_is_read() {
         let mut log = large_log(&disk, &storage).await;
         log.try_get_log_entries(19..20).await.unwrap();
         log.try_get_log_entries(0..1).await.unwrap_err();
-        assert!(matches!(storage.failed().await, LogError::Corrupt { offset: 1.., .. }));
+        let failure = storage.failure().noted().await;
+        assert!(matches!(failure, ServerFailure::Data(LogError::Corrupt { offset: 1.., .. })));
     });
 }
