@@ -170,7 +170,8 @@ async fn send_batch<T: Transport>(
     let ClientSession { client, sequence, acknowledged } = *session;
     let commands = jobs.iter().map(|job| job.command.as_slice());
     let batch = Bytes(Batch::assemble(client, sequence, acknowledged, commands));
-    let frame = message::encode(&Request::Write { shard, batch });
+    let cluster = routes.cluster();
+    let frame = message::encode(&Request::Write { cluster, shard, batch });
     let deadline = last_deadline(&jobs);
     let outcome = match routes.ask_leader(shard.into(), &frame, deadline).await {
         Ok(Response::Written(Bytes(outcome))) => match message::decode(&outcome) {
@@ -241,7 +242,8 @@ async fn ask<T: Transport>(
     jobs: &[ReadJob],
 ) -> Result<Vec<Answer>, RouteError> {
     let reads = jobs.iter().map(|job| job.command.clone()).collect();
-    let request = Request::Read { shard, freshness: Freshness::Linearizable, reads };
+    let (cluster, freshness) = (routes.cluster(), Freshness::Linearizable);
+    let request = Request::Read { cluster, shard, freshness, reads };
     let deadline = last_deadline(jobs);
     let malformed = || RouteError::Refused { source: Refusal::Malformed, ambiguous: false };
     match routes.ask_leader(shard.into(), &message::encode(&request), deadline).await? {

@@ -14,7 +14,7 @@ use crate::replication::message::{
     self, Answer, Freshness, Identity, Position, Read, Refusal, Request, Response,
 };
 use crate::replication::meta::ClusterMap;
-use crate::replication::{GroupId, ServerId, ShardId};
+use crate::replication::{ClusterId, GroupId, ServerId, ShardId};
 use crate::transport::{Transport, TransportError};
 
 /// How long one server may take to answer before another one is asked.
@@ -114,6 +114,10 @@ impl<T: Transport> Routes<T> {
         Arc::clone(&self.map.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    pub(super) fn cluster(&self) -> ClusterId {
+        self.map().cluster
+    }
+
     pub(super) fn transport(&self) -> &T {
         &self.transport
     }
@@ -210,8 +214,13 @@ impl<T: Transport> Routes<T> {
         };
         match message::decode::<Response>(&answer) {
             Ok(Response::NotLeader(leader)) => Attempt::Elsewhere(leader),
-            Ok(Response::NotHere | Response::Refused(Refusal::OtherServer)) => Attempt::Lost,
-            Ok(Response::Refused(Refusal::Stopping)) => Attempt::Elsewhere(None),
+            // A server of another cluster has taken the place of the one that was there.
+            Ok(
+                Response::NotHere | Response::Refused(Refusal::OtherServer | Refusal::OtherCluster),
+            ) => Attempt::Lost,
+            Ok(Response::Refused(Refusal::Stopping | Refusal::Starting)) => {
+                Attempt::Elsewhere(None)
+            }
             Ok(Response::Unknown | Response::UnderWay) | Err(_) => Attempt::Silent { sent: true },
             Ok(Response::Refused(refusal)) => Attempt::Refused(refusal),
             Ok(
@@ -233,7 +242,8 @@ impl<T: Transport> Routes<T> {
     ) -> Result<Stale<Answer>, BrokerError> {
         let map = self.map();
         let voters = map.voters(shard.into());
-        let request = Request::Read { shard, freshness: Freshness::Stale, reads: vec![read] };
+        let (cluster, freshness) = (map.cluster, Freshness::Stale);
+        let request = Request::Read { cluster, shard, freshness, reads: vec![read] };
         let frame = message::encode(&request);
         let deadline = Instant::now() + ATTEMPT_TIME;
         let asked = voters.iter().map(|server| self.attempt(&map, *server, &frame, deadline));

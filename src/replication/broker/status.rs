@@ -361,7 +361,8 @@ impl<T: Transport> Routes<T> {
     /// What each voter of the shard has at the key.
     async fn copies(&self, map: &ClusterMap, shard: ShardId, key: &str) -> Vec<CopyStatus> {
         let reads = vec![Read::Get(key.to_owned())];
-        let request = Request::Read { shard, freshness: Freshness::Stale, reads };
+        let (cluster, freshness) = (map.cluster, Freshness::Stale);
+        let request = Request::Read { cluster, shard, freshness, reads };
         let frame = &message::encode(&request);
         let deadline = Instant::now() + ATTEMPT_TIME;
         let asked = map.voters(shard.into()).iter().map(async |server| {

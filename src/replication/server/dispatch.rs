@@ -62,6 +62,11 @@ impl<T: Transport> Handler for Dispatch<T> {
 
 impl<T: Transport> Shared<T> {
     async fn answer(self: &Arc<Self>, peer: &str, request: Request) -> Response {
+        if let Some(cluster) = request.cluster()
+            && self.map().as_ref().is_some_and(|map| map.cluster != cluster)
+        {
+            return Response::Refused(Refusal::OtherCluster);
+        }
         match request {
             Request::Identify => Response::Identity(Box::new(self.identity())),
             Request::Found(plan) => {
@@ -89,16 +94,16 @@ impl<T: Transport> Shared<T> {
                 to_the_end(async move { done(shared.settle(&map, &confirmed).await) }).await
             }
             Request::Arrange { map, group } => self.arrange(&map, group).await,
-            Request::Write { shard, batch } => self.write(peer, shard, batch).await,
-            Request::Read { shard, freshness, reads } => {
+            Request::Write { shard, batch, .. } => self.write(peer, shard, batch).await,
+            Request::Read { shard, freshness, reads, .. } => {
                 self.read(peer, shard, freshness, &reads).await
             }
-            Request::Meta(command) => self.change_meta(command).await,
-            Request::Raft { to, cluster, group, message } => {
+            Request::Meta { command, .. } => self.change_meta(command).await,
+            Request::Raft { to, group, message, .. } => {
                 if to != self.id() {
                     return Response::Refused(Refusal::OtherServer);
                 }
-                if self.map().as_ref().is_none_or(|map| map.cluster != cluster) {
+                if self.map().is_none() {
                     return Response::Refused(Refusal::OtherCluster);
                 }
                 self.replicate(group, &message.0).await
