@@ -129,6 +129,7 @@ pub enum LogError {
 }
 
 /// Who wrote a file of format version `found`.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the error hands its fields over so")]
 fn which_version(found: &u32, expected: &u32) -> &'static str {
     if found < expected { "an older version" } else { "a newer version" }
 }

@@ -52,8 +52,8 @@ pub use crate::parser::{LINE_BYTES_MAX, LineError};
 pub use broker::{
     Broker, BrokerBuilder, BrokerError, COMMAND_BYTES_MAX, ClusterStatus, ConnectError, CopyStatus,
     Explanation, GroupStatus, Health, Holds, IdentifyError, LoadError, LoadEvent, LoadMode,
-    LoadReport, MemberError, RecoverError, Recovery, ReplicaState, ReplicaStatus, ServerState,
-    ServerStatus, Stale, StatusError, Unreached,
+    LoadReport, MemberError, NamedCluster, RecoverError, Recovery, ReplicaState, ReplicaStatus,
+    ServerState, ServerStatus, Stale, StatusError, Stranger, Unreached,
 };
 pub use cluster::{Cluster, ClusterBuilder, ClusterError};
 pub use message::{DecodeError, Refusal};

@@ -160,7 +160,8 @@ impl<T: Transport> ServerBuilder<T> {
     }
 
     /// Starts the server in the tokio runtime of the caller; returns once it listens and has read
-    /// what it had. Requests that come earlier wait for that.
+    /// what it had. Requests that come earlier wait for that; who asks how it is or who it is is told
+    /// that it is starting.
     ///
     /// # Errors
     ///
@@ -197,10 +198,11 @@ impl<T: Transport> ServerBuilder<T> {
             (Some((host, _)), Some((_, port))) => format!("{host}:{port}"),
             _ => asked,
         };
-        let Data { server, map, storage, metadata, location } =
+        let Data { server, map, storage, metadata, location, is_new } =
             blocking(move || Data::open(place.open(&named)?)).await?;
         let groups = storage.groups();
-        tracing::info!(%server, address, data = location, groups = groups.len(), "listening");
+        let held = groups.len();
+        tracing::info!(%server, address, data = location, is_new, groups = held, "listening");
         let shared = Arc::new(Shared {
             peers: Arc::new(Peers::new(server, transport)),
             settings: Settings { timing, snapshot_entries },
@@ -218,7 +220,8 @@ impl<T: Transport> ServerBuilder<T> {
         });
         // From here on, dropping the server stops what has been started.
         let watcher = tokio::spawn(Arc::clone(&shared).watch_storage());
-        let server = Server { shared, address: address.to_owned(), listener: None, watcher };
+        let address = address.to_owned();
+        let server = Server { shared, address, location, is_new, listener: None, watcher };
         if let Some(map) = map {
             server.shared.peers.addresses().update(&map.servers);
             let cluster = map.cluster;
@@ -241,6 +244,8 @@ struct Data {
     metadata: Option<Metadata>,
     /// Where it is, for messages.
     location: String,
+    /// Whether nothing was there.
+    is_new: bool,
 }
 
 impl Data {
@@ -249,7 +254,8 @@ impl Data {
         let new = ServerId(rand::random());
         let Some(disk) = disk else {
             let (storage, location) = (Storage::in_memory(), "memory".to_owned());
-            return Ok(Self { server: new, map: None, storage, metadata: None, location });
+            let (map, metadata, is_new) = (None, None, true);
+            return Ok(Self { server: new, map, storage, metadata, location, is_new });
         };
         let location = disk.location();
         let metadata = Metadata::new(Arc::clone(&disk));
@@ -259,7 +265,8 @@ impl Data {
         if map.is_none() && !storage.groups().is_empty() {
             return Err(metadata.missing_map());
         }
-        Ok(Self { server, map, storage, metadata: Some(metadata), location })
+        let (metadata, is_new) = (Some(metadata), server == new);
+        Ok(Self { server, map, storage, metadata, location, is_new })
     }
 }
 
@@ -278,6 +285,8 @@ async fn blocking<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) 
 pub struct Server<T: Transport> {
     shared: Arc<Shared<T>>,
     address: String,
+    location: String,
+    is_new: bool,
     /// None before it listens, and taken by [`Server::stop`].
     listener: Option<Listener>,
     /// Waits for a failure of the storage.
@@ -317,6 +326,17 @@ impl<T: Transport> Server<T> {
     /// Where it listens; with the port that was chosen, if port 0 was asked for.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Where its data are: the absolute path of a directory, what another disk says of itself, or
+    /// `memory`.
+    pub fn data_location(&self) -> &str {
+        &self.location
+    }
+
+    /// Whether it began with nothing, and so with an id that no server had before.
+    pub fn is_new(&self) -> bool {
+        self.is_new
     }
 
     /// Resolves once the server cannot keep what it is told any more, with the reason; never, as long

@@ -16,6 +16,7 @@ use triekv::{Cluster, Value, value};
 
 use super::power::Machine;
 
+mod founding;
 mod slow;
 
 /// Short enough for tests, long enough for a busy machine.

@@ -338,12 +338,13 @@ pub(super) async fn identify<T: Transport>(
     let answer = transport.call(address, frame, deadline).await?;
     match message::decode(&answer)? {
         Response::Identity(identity) => Ok(*identity),
+        Response::Refused(refusal) => Err(IdentifyError::Refused(refusal)),
         _ => Err(IdentifyError::Nonsense),
     }
 }
 
 /// Why a server did not say who it is.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentifyError {
     /// It cannot be reached, or does not answer.
@@ -352,6 +353,9 @@ pub enum IdentifyError {
     /// What it says is malformed.
     #[error(transparent)]
     Decode(#[from] crate::replication::DecodeError),
+    /// It refuses. With [`Refusal::Starting`] it is reading its data: ask again.
+    #[error(transparent)]
+    Refused(Refusal),
     /// It answers something else.
     #[error("the server does not say who it is")]
     Nonsense,

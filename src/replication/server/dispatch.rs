@@ -37,11 +37,16 @@ impl<T: Transport> Handler for Dispatch<T> {
         let mut started = self.0.clone();
         let peer = peer.to_owned();
         Box::pin(async move {
-            let shared = match started.wait_for(Option::is_some).await {
-                Ok(shared) => shared.clone(),
-                Err(_) => None,
+            let request = message::decode::<Request>(&request);
+            let is_started = started.borrow().is_some() || started.has_changed().is_err();
+            let shared = match &request {
+                // Who asks for these wants to know how the server is, and not to wait until it is well.
+                Ok(Request::Identify | Request::Status) if !is_started => {
+                    return message::encode(&Response::Refused(Refusal::Starting));
+                }
+                _ => started.wait_for(Option::is_some).await.ok().and_then(|shared| shared.clone()),
             };
-            let response = match (shared, message::decode::<Request>(&request)) {
+            let response = match (shared, request) {
                 (Some(shared), Ok(request)) => shared.answer(&peer, request).await,
                 // It did not start.
                 (None, _) => Response::Refused(Refusal::Stopping),
