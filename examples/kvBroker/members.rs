@@ -3,6 +3,7 @@
 use triekv::replication::{MemberError, RecoverError, Recovery};
 use triekv::{Broker, Transport};
 
+use crate::clusters::choice;
 use crate::failure::failed;
 use crate::server_file::{Problem, parse_line};
 
@@ -40,7 +41,12 @@ fn changed(address: &str, what: &str, outcome: Result<(), MemberError>, moves: u
     match outcome {
         Ok(()) if moves == 0 => format!("{address} : {what}"),
         Ok(()) => format!("{address} : {what}, STATUS tells how far it is"),
-        Err(error) => failed(&error),
+        Err(error) => match &error {
+            MemberError::OtherCluster { clusters, .. } => {
+                format!("{}\n{}", failed(&error), choice(clusters))
+            }
+            _ => failed(&error),
+        },
     }
 }
 

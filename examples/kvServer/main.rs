@@ -29,7 +29,7 @@ Whoever reaches the port can read and write every record: there are no passwords
 encrypted. Use a loopback address, or one of a private network.
 
 Records are kept on disk, in kvdata/ADDR-PORT below the working directory unless -d names another
-directory. A server that is started again in its directory goes on from there; in an empty one it is
+directory. The second line that is printed tells where that is, and whether it was empty. A server that is started again in its directory goes on from there; in an empty one it is
 a new server, which takes the place of the one of a cluster that was at its address. After damage it
 does not start: move the directory away and start it anew. --in-memory keeps nothing on disk.
 
@@ -127,8 +127,14 @@ fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
             server => server?,
         };
         let port = server.address().rsplit(':').next().unwrap_or_default();
+        let data = match (in_memory, server.is_new()) {
+            (true, _) => "in memory, gone when this server stops".to_owned(),
+            (_, true) => format!("in {}, empty: a new server", server.data_location()),
+            (_, false) => format!("in {}, as it was left", server.data_location()),
+        };
+        let lines = format!("Binding the Port: ('{address}', {port})\nData: {data}\n");
         // Nobody has to read it.
-        let _ = writeln!(io::stdout(), "Binding the Port: ('{address}', {port})");
+        let _ = io::stdout().write_all(lines.as_bytes());
         let first = tokio::select! {
             signal = signals.next() => signal,
             error = server.failed() => return Err(error.into()),
