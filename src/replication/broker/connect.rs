@@ -615,6 +615,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_newer_map_of_another_cluster_does_not_hide_that_of_the_one_that_is_meant() {
+        let network = ChannelTransport::new();
+        let servers: Addresses = (1..=2).map(|id| (ServerId(id), format!("server{id}"))).collect();
+        let plan = ClusterMap::plan(ClusterId(7), 1, false, servers);
+        let mut listeners = Vec::new();
+        for (server, cluster, epoch) in [(1, 7, 1), (2, 8, 9)] {
+            let map = ClusterMap { cluster: ClusterId(cluster), epoch, ..plan.clone() };
+            let identity = Identity { server: ServerId(server), plan: Some(map), map: None };
+            let identity = Response::Identity(Box::new(identity));
+            listeners.push(answering(&network, &format!("server{server}"), identity).await);
+        }
+        let newest = Broker::builder(network).newest_map(&plan).await.unwrap();
+        assert_eq!((newest.cluster, newest.epoch), (ClusterId(7), 1));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn no_cluster_is_founded_beside_a_server_of_another_version() {
         let network = ChannelTransport::new();
         let mut blanks = Vec::new();
