@@ -99,8 +99,13 @@ pub enum LogError {
         /// How it is seen.
         damage: Damage,
     },
-    /// The file is of another version of this crate.
-    #[error("{file} has format version {found}, expected {expected}")]
+    /// The file is of another version of this crate. Nothing was changed. Open it with the version
+    /// that wrote it, or begin with an empty directory.
+    #[error(
+        "{file} has format version {found}, expected {expected}: {} of triekv wrote it; run that one, \
+         or move the directory away and begin with an empty one",
+        which_version(.found, .expected)
+    )]
     Version {
         /// The file.
         file: String,
@@ -140,6 +145,12 @@ pub enum LogError {
         /// The limit, in bytes.
         limit: usize,
     },
+}
+
+/// Who wrote a file of format version `found`.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the error hands its fields over so")]
+fn which_version(found: &u32, expected: &u32) -> &'static str {
+    if found < expected { "an older version" } else { "a newer version" }
 }
 
 impl LogError {

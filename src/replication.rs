@@ -54,8 +54,9 @@ pub use crate::parser::{LINE_BYTES_MAX, LineError};
 pub use broker::{
     Broker, BrokerBuilder, BrokerError, COMMAND_BYTES_MAX, ClusterStatus, ConnectError, Copied,
     CopyStatus, Departure, Explanation, GroupStatus, Health, Holds, IdentifyError, LoadError,
-    LoadEvent, LoadMode, LoadReport, MemberError, Moved, PastStatus, RecoverError, Recovery,
-    ReplicaState, ReplicaStatus, ServerState, ServerStatus, Stale, StatusError, Unreached,
+    LoadEvent, LoadMode, LoadReport, MemberError, Moved, NamedCluster, PastStatus, RecoverError,
+    Recovery, ReplicaState, ReplicaStatus, ServerState, ServerStatus, Stale, StatusError, Stranger,
+    Unreached,
 };
 pub use cluster::{Cluster, ClusterBuilder, ClusterError};
 pub use message::{DecodeError, Refusal};

@@ -6,25 +6,38 @@ use triekv::replication::{ConnectError, Copied, Moved, Unreached};
 use triekv::value::Escaped;
 use triekv::{Broker, TcpTransport, Transport, TransportError};
 
+use crate::Options;
+use crate::clusters::listed;
 use crate::failure::{errno, failed};
+use crate::index::counted;
 use crate::output::Output;
 use crate::server_file::ServerAddress;
 
 /// The cluster of the servers, with `copies` copies if it has to be founded. Names the servers
-/// that cannot be reached.
+/// that cannot be reached, and those that are waited for.
 pub(crate) async fn connect(
     servers: &[ServerAddress],
     copies: usize,
-    exact: bool,
+    options: &Options,
 ) -> io::Result<Result<Broker<TcpTransport>, ConnectError>> {
     let builder = Broker::builder(TcpTransport::default());
     let addresses = servers.iter().map(ServerAddress::joined);
     let builder = builder.servers(addresses).copies(copies);
-    let builder = if exact { builder.exact_copies() } else { builder };
+    let builder = if options.exact_copies { builder.exact_copies() } else { builder };
+    let builder =
+        if options.found_without_majority { builder.found_without_majority() } else { builder };
+    let builder = builder.on_waiting(|address| {
+        let text = format!("waiting for {address}, which is still reading its data");
+        // It is waited for, whoever reads that.
+        let _ = writeln!(io::stderr(), "{text}");
+    });
     let connected = builder.connect().await;
     let unreached = match &connected {
         Ok(broker) => broker.unreached(),
-        Err(ConnectError::TooFewServers { unreached, .. }) => unreached,
+        Err(
+            ConnectError::TooFewServers { unreached, .. }
+            | ConnectError::TooFewToFound { unreached, .. },
+        ) => unreached,
         Err(_) => &[],
     };
     for unreached in unreached {
@@ -47,6 +60,25 @@ fn reason(unreached: &Unreached, server: &str) -> String {
         Some(error) => failed(error),
         None => format!("{} {server}", failed(&unreached.error)),
     }
+}
+
+/// Tells that the cluster was founded, and what to do if that was a mistake.
+pub(crate) fn tell_of_founding<T: Transport>(broker: &Broker<T>) -> io::Result<()> {
+    if !broker.has_founded() {
+        return Ok(());
+    }
+    let (servers, cluster) = (counted(broker.servers() as u64, "server"), broker.cluster());
+    writeln!(io::stdout(), "founded a new cluster of {servers}: cluster {cluster}")?;
+    let silent: Vec<&str> = broker.unreached().iter().map(|it| it.address.as_str()).collect();
+    if silent.is_empty() {
+        return Ok(());
+    }
+    let silent = listed(&silent);
+    writeln!(
+        io::stdout(),
+        "[WARNING] No answer came from {silent}. If an older cluster has its records there, put nothing \
+         now: stop the {servers} of the new one, and start all servers in the directories that they had"
+    )
 }
 
 /// Tells what was asked for and is not so.

@@ -10,6 +10,7 @@ use triekv::BrokerError;
 use triekv::replication::{ClusterError, ConnectError, LoadError};
 use triekv::value::Escaped;
 
+use crate::clusters::choice;
 use crate::server_file::ServerFileError;
 
 pub(crate) enum Failure {
@@ -46,9 +47,12 @@ impl Failure {
             Self::ServerFile(ServerFileError::Io { path, source })
             | Self::DataFile(path, source) => format!("{}: '{}'", errno(source), named(path)),
             Self::ServerFile(error) => failed(error),
-            Self::Connect(error @ ConnectError::DifferentClusters { .. }) => format!(
-                "{}\nName the servers of one cluster. A server that is to begin anew has to be \
-                 started in an empty directory (kvServer -d).",
+            Self::Connect(error @ ConnectError::DifferentClusters { clusters, .. }) => {
+                format!("{}\n{}", failed(error), choice(clusters))
+            }
+            Self::Connect(error @ ConnectError::TooFewToFound { .. }) => format!(
+                "{}\nStart the silent servers. If none of them has any records, \
+                 --found-without-majority founds a cluster of those that answer.",
                 failed(error)
             ),
             Self::Connect(error) => failed(error),

@@ -13,6 +13,7 @@ use failure::Failure;
 use output::Output;
 
 mod answer;
+mod clusters;
 mod columns;
 mod connect;
 mod entry;
@@ -71,6 +72,11 @@ have ended: no line is put twice, so what others wrote or deleted since stays so
 record from the first line on, whatever there is. --fresh deletes every record of the cluster first,
 without asking.
 
+Servers that belong to no cluster are made one, which is always told. The silent servers of the file may
+hold an older one: so a majority of the file has to answer, unless --found-without-majority is given. A
+server that is still reading its data is waited for, for a minute. Servers of two clusters in one file are
+refused: it is told what each cluster has, and how to go on with either.
+
 A server of the file that is new joins the cluster, and one that comes back empty takes the place of
 the one that was at its address: shards move to it by themselves.
 
@@ -90,6 +96,7 @@ number; 130 at Ctrl-C.";
 /// Connects to the servers, indexes a file of records, and answers commands
 #[derive(Parser)]
 #[command(name = "kvBroker", version, after_long_help = HELP)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 struct Options {
     /// File that names the servers; without it, three servers run in this process
     #[arg(short, long = "serverFile", value_name = "FILE", requires = "k_replication")]
@@ -103,6 +110,9 @@ struct Options {
     /// Keep exactly N copies in a new cluster, also if N is even
     #[arg(long)]
     exact_copies: bool,
+    /// Found a cluster also where fewer than a majority of the servers of the file answer
+    #[arg(long, requires = "server_file")]
+    found_without_majority: bool,
     /// Put every record of the file in place of what is there, also if it was indexed before
     #[arg(long)]
     reload: bool,
@@ -136,9 +146,9 @@ fn run(options: &Options) -> Result<ExitCode, Failure> {
             }
         });
         if let Some(servers) = servers {
-            let broker = connect::connect(&servers, copies, options.exact_copies)
-                .await?
-                .map_err(Failure::Connect)?;
+            let broker = connect::connect(&servers, copies, options).await?;
+            let broker = broker.map_err(Failure::Connect)?;
+            connect::tell_of_founding(&broker)?;
             connect::tell_of_others(&broker, &servers)?;
             session(&broker, copies, options).await
         } else {

@@ -4,6 +4,7 @@ use triekv::replication::{Departure, MemberError, RecoverError, Recovery};
 use triekv::value::Escaped;
 use triekv::{Broker, Transport};
 
+use crate::clusters::choice;
 use crate::failure::failed;
 use crate::server_file::parse_typed;
 
@@ -61,7 +62,12 @@ fn changed(
     match outcome {
         Ok(besides) if moves == 0 => format!("{address} : {what}{besides}"),
         Ok(besides) => format!("{address} : {what}, STATUS tells how far it is{besides}"),
-        Err(error) => failed(&error),
+        Err(error) => match &error {
+            MemberError::OtherCluster { clusters, .. } => {
+                format!("{}\n{}", failed(&error), choice(clusters))
+            }
+            _ => failed(&error),
+        },
     }
 }
 

@@ -52,10 +52,18 @@ pub(crate) fn told(status: &ClusterStatus) -> String {
         };
         vec![server.address.clone(), state(server), leads, format!("id {}", server.id)]
     };
+    let strangers = status.strangers.iter().map(|stranger| {
+        format!(
+            "[WARNING] {} was silent when this cluster was founded, and belongs to another one, cluster \
+             {}: !JOIN of it tells what each has, and how to go on with either",
+            stranger.address, stranger.cluster
+        )
+    });
     let groups = iter::once(&status.meta).chain(shards).map(|group| group_row(group, servers));
     let past = servers.iter().filter_map(past);
     let servers = columns(servers.iter().map(server));
-    let rows = [head].into_iter().chain(servers).chain(columns(groups)).chain(past);
+    let rows =
+        [head].into_iter().chain(servers).chain(columns(groups)).chain(past).chain(strangers);
     rows.collect::<Vec<_>>().join("\n")
 }
 
@@ -130,6 +138,7 @@ fn part(replica: &ReplicaStatus, leads: bool) -> String {
     };
     match (replica.state, replica.role) {
         (ReplicaState::Down, _) => "DOWN".to_owned(),
+        (ReplicaState::Starting, _) => "STARTING".to_owned(),
         (ReplicaState::Missing, _) => "MISSING".to_owned(),
         (ReplicaState::Stopped, _) => "STOPPED".to_owned(),
         (ReplicaState::CutOff, _) => format!("CUT OFF, {far}"),
@@ -139,13 +148,14 @@ fn part(replica: &ReplicaStatus, leads: bool) -> String {
     }
 }
 
-/// `up 3m12s`, `up 3m12s, DISK FULL` or `DOWN: Connection refused`
+/// `up 3m12s`, `up 3m12s, DISK FULL`, `STARTING` or `DOWN: Connection refused`
 fn state(server: &ServerStatus) -> String {
     match &server.state {
         ServerState::Up { uptime, disk_full: true, .. } => {
             format!("up {}, DISK FULL", rounded(*uptime))
         }
         ServerState::Up { uptime, .. } => format!("up {}", rounded(*uptime)),
+        ServerState::Starting => "STARTING: reads its data".to_owned(),
         ServerState::Down { error } => format!("DOWN: {}", reason(error)),
         _ => "unknown".to_owned(),
     }

@@ -38,7 +38,7 @@ Whoever reaches the port can read and write every record: there are no passwords
 encrypted. Use a loopback address, or one of a private network.
 
 Records are kept on disk, in kvdata/ADDR-PORT below the working directory unless -d names another
-directory. A server that is started again in its directory goes on from there; in an empty one it is
+directory. The second line that is printed tells where that is, and whether it was empty. A server that is started again in its directory goes on from there; in an empty one it is
 a new server, which takes the place of the one of a cluster that was at its address. After damage it
 does not start: move the directory away and start it anew. --in-memory keeps nothing on disk.
 
@@ -200,6 +200,12 @@ async fn serve(
         };
         let port = server.address().rsplit(':').next().unwrap_or_default();
         out.line(&format!("Binding the Port: ('{}', {port})", Escaped(address)));
+        let place = Escaped(server.data_location());
+        out.line(&match (options.in_memory, server.is_new()) {
+            (true, _) => "Data: in memory, gone when this server stops".to_owned(),
+            (_, true) => format!("Data: in {place}, empty: a new server"),
+            (_, false) => format!("Data: in {place}, as it was left"),
+        });
         tokio::select! {
             status = &mut signal => {
                 server.stop().await;

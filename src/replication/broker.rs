@@ -1,7 +1,7 @@
 //! A broker: the cluster's client. It finds the leader of each key's shard, sends commands in
 //! batches, and tries again until it knows the outcome or the deadline has passed.
 //!
-//! Founding and finding the cluster is in [`connect`], the queues of the shards in [`lane`], the
+//! Founding and finding the cluster is in [`connect`], telling clusters apart in [`clusters`], the queues of the shards in [`lane`], the
 //! search for a leader in [`route`], partial writes in [`partial`], the indexing of files in [`load`],
 //! emptying in [`clear`],
 //! servers that come and go in [`members`], shards without a majority in
@@ -26,6 +26,7 @@ use crate::transport::Transport;
 use crate::value::{Path, Value, ValueError};
 
 mod clear;
+mod clusters;
 mod connect;
 mod lane;
 mod load;
@@ -36,6 +37,7 @@ mod route;
 mod status;
 mod typed;
 
+pub use clusters::NamedCluster;
 pub use connect::{BrokerBuilder, ConnectError, Unreached};
 use lane::Lane;
 pub use load::{LoadError, LoadEvent, LoadMode, LoadReport};
@@ -45,7 +47,7 @@ pub use route::IdentifyError;
 use route::Routes;
 pub use status::{
     ClusterStatus, CopyStatus, Explanation, GroupStatus, Health, Holds, PastStatus, ReplicaState,
-    ReplicaStatus, ServerState, ServerStatus, StatusError,
+    ReplicaStatus, ServerState, ServerStatus, StatusError, Stranger,
 };
 
 /// How long a command may take, unless [`BrokerBuilder::deadline`] says otherwise.
@@ -200,6 +202,7 @@ struct Inner<T: Transport> {
     routes: Arc<Routes<T>>,
     lanes: Vec<Lane>,
     deadline: Duration,
+    founded: bool,
     unreached: Vec<Unreached>,
     newcomers: Vec<String>,
     left: Vec<String>,
@@ -234,6 +237,13 @@ impl<T: Transport> Broker<T> {
     /// The number of servers of the cluster.
     pub fn servers(&self) -> usize {
         self.inner.routes.map().servers.len()
+    }
+
+    /// Whether the cluster was not there before: this broker founded it, or another one that connected
+    /// at the same time or was interrupted. [`Broker::unreached`] then names the servers that were silent;
+    /// if one of them holds an older cluster, there are two now.
+    pub fn has_founded(&self) -> bool {
+        self.inner.founded
     }
 
     /// The servers that were named and could not be reached when the broker connected.

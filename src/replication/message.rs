@@ -19,7 +19,7 @@ use crate::store::{CommandError, Page, Record, Reply, ScanPage};
 use crate::value::{Path, Value};
 
 /// The version of every encoding of this module.
-const FORMAT_VERSION: u8 = 2;
+const FORMAT_VERSION: u8 = 3;
 
 /// Bytes that are not what they should be.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -163,6 +163,8 @@ pub(crate) enum Request {
     /// Propose this batch (an encoded [`Batch`](super::shard::Batch)). Answered by
     /// [`Response::Written`].
     Write {
+        /// The cluster whose shard is meant: the server at an address may have come to another one.
+        cluster: ClusterId,
         /// The shard.
         shard: ShardId,
         /// The encoded batch.
@@ -170,6 +172,8 @@ pub(crate) enum Request {
     },
     /// Answer these reads. Answered by [`Response::Answers`].
     Read {
+        /// The cluster whose shard is meant.
+        cluster: ClusterId,
         /// The shard.
         shard: ShardId,
         /// What the answers must have seen.
@@ -178,9 +182,13 @@ pub(crate) enum Request {
         #[serde(deserialize_with = "bounded")]
         reads: Vec<Read>,
     },
-    /// Propose this change (an encoded [`MetaCommand`](super::meta::MetaCommand)) to group 0.
-    /// Answered by [`Response::Written`].
-    Meta(Bytes),
+    /// Propose this change to group 0. Answered by [`Response::Written`].
+    Meta {
+        /// The cluster whose group is meant.
+        cluster: ClusterId,
+        /// The encoded [`MetaCommand`](super::meta::MetaCommand).
+        command: Bytes,
+    },
     /// A message between two replicas of a group. Answered by [`Response::Raft`].
     Raft {
         /// The server that sends it, which has introduced itself to the other.
@@ -271,6 +279,30 @@ pub(crate) enum Reception {
         /// The address at which that one answers.
         address: String,
     },
+}
+
+impl Request {
+    /// The cluster that the request is for, if no other may carry it out.
+    pub(crate) fn cluster(&self) -> Option<ClusterId> {
+        match self {
+            Self::Write { cluster, .. }
+            | Self::Read { cluster, .. }
+            | Self::Meta { cluster, .. }
+            | Self::Raft { cluster, .. }
+            | Self::Addresses { cluster, .. } => Some(*cluster),
+            // These bring a map, or belong to no cluster.
+            Self::Identify
+            | Self::Found(_)
+            | Self::Claim(_)
+            | Self::Release(_)
+            | Self::Host { .. }
+            | Self::Settle { .. }
+            | Self::Arrange { .. }
+            | Self::Status
+            | Self::Introduce(_)
+            | Self::Look => None,
+        }
+    }
 }
 
 /// What a read must have seen.
@@ -422,6 +454,9 @@ pub enum Refusal {
     /// The server's directory is from the past: it waits until the others can do without it.
     #[error("the server's directory is from the past")]
     FromThePast,
+    /// The server is still reading its data. Nothing was carried out; ask again.
+    #[error("the server is still reading its data")]
+    Starting,
 }
 
 /// What became of a batch of writes.
@@ -453,6 +488,7 @@ mod tests {
     #[test]
     fn a_message_reads_back_and_begins_with_its_version() {
         let request = Request::Read {
+            cluster: ClusterId(u64::MAX),
             shard: ShardId(3),
             freshness: Freshness::Stale,
             reads: vec![Read::Get("person1".into()), Read::Count],
@@ -472,7 +508,8 @@ mod tests {
         ));
         let longer = [&bytes[..], &[0]].concat();
         assert_eq!(decode::<Request>(&longer), Err(DecodeError::TrailingBytes { len: 1 }));
-        let shorter = encode(&Request::Meta(Bytes(vec![1, 2, 3])));
+        let shorter =
+            encode(&Request::Meta { cluster: ClusterId(1), command: Bytes(vec![1, 2, 3]) });
         for end in 1..shorter.len() {
             assert!(decode::<Request>(&shorter[..end]).is_err(), "{end}");
         }

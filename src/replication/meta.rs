@@ -31,6 +31,12 @@ pub(crate) struct ClusterMap {
     pub(crate) servers: Addresses,
     /// Those of the servers that are to hold nothing any more.
     pub(crate) leaving: BTreeSet<ServerId>,
+    /// The addresses of the first servers. This and `silent` stay as they were at the founding, and tell
+    /// this cluster from an older one at the same addresses.
+    pub(crate) founders: BTreeSet<String>,
+    /// The addresses that were named at the founding as well, and whose servers did not say who they
+    /// are.
+    pub(crate) silent: BTreeSet<String>,
     /// The servers that hold group 0.
     #[serde(deserialize_with = "message::bounded")]
     pub(crate) meta_voters: Vec<ServerId>,
@@ -52,13 +58,22 @@ pub(crate) struct Placement {
 }
 
 impl ClusterMap {
-    /// The plan of a new cluster of these servers: shards and their places.
+    /// The plan of a new cluster of these servers: shards and their places. No other server was named.
     pub(crate) fn plan(cluster: ClusterId, copies: usize, exact: bool, servers: Addresses) -> Self {
         let no_voters = Placement { voters: Vec::new(), ready: true, generation: 0 };
         let shards = vec![no_voters; placement::shard_count(servers.len()) as usize];
-        let (leaving, meta_voters) = (BTreeSet::new(), Vec::new());
-        let mut plan =
-            Self { cluster, epoch: 0, copies, exact, servers, leaving, meta_voters, shards };
+        let mut plan = Self {
+            cluster,
+            epoch: 0,
+            copies,
+            exact,
+            leaving: BTreeSet::new(),
+            founders: servers.values().cloned().collect(),
+            silent: BTreeSet::new(),
+            meta_voters: Vec::new(),
+            servers,
+            shards,
+        };
         plan.meta_voters = plan.wanted_for_meta();
         for (placement, voters) in plan.wanted_for_shards().into_iter().enumerate() {
             plan.shards[placement] = Placement { voters, ready: false, generation: 0 };
@@ -68,12 +83,14 @@ impl ClusterMap {
 
     /// Whether it can be a map: what servers are told comes from outside.
     pub(crate) fn is_valid(&self) -> bool {
-        if self.servers.is_empty() || self.servers.len() > SERVERS_MAX {
+        let named = self.founders.len() + self.silent.len();
+        if self.servers.is_empty() || self.servers.len() > SERVERS_MAX || named > SERVERS_MAX {
             return false;
         }
         if self.epoch == 0 {
             let (copies, exact) = (self.copies, self.exact);
-            return *self == Self::plan(self.cluster, copies, exact, self.servers.clone());
+            let plan = Self::plan(self.cluster, copies, exact, self.servers.clone());
+            return *self == Self { silent: self.silent.clone(), ..plan };
         }
         let shards = 1..=placement::shard_count(usize::MAX) as usize;
         let voters = |voters: &[ServerId]| {
@@ -644,6 +661,7 @@ mod tests {
             ClusterMap { meta_voters: vec![stranger], ..map.clone() },
             ClusterMap { leaving: [stranger].into(), ..map.clone() },
             ClusterMap { shards: vec![], ..map.clone() },
+            ClusterMap { silent: (0..1024).map(|n| n.to_string()).collect(), ..map.clone() },
             // A plan is what it is planned to be.
             ClusterMap { epoch: 0, ..map.clone() },
             twice,

@@ -194,7 +194,8 @@ impl<T: Transport> ServerBuilder<T> {
     }
 
     /// Starts the server in the tokio runtime of the caller; returns once it listens and has read
-    /// what it had. Requests that come earlier wait for that.
+    /// what it had. Requests that come earlier wait for that; who asks how it is or who it is is told
+    /// that it is starting.
     ///
     /// # Errors
     ///
@@ -267,7 +268,7 @@ impl<T: Transport> ServerBuilder<T> {
         let groups = shared.storage.groups();
         tracing::info!(
             server = %shared.id(), address, data = shared.location, groups = groups.len(),
-            "listening"
+            is_new = shared.is_new, "listening"
         );
         // From here on, dropping the server stops what has been started.
         let watchers = shared.watch_all(deaf);
@@ -304,6 +305,8 @@ struct Data {
     location: String,
     /// What was set aside before, if anything was.
     set_aside: Option<SetAside>,
+    /// Whether nothing was there.
+    is_new: bool,
 }
 
 impl Data {
@@ -319,6 +322,7 @@ impl Data {
                 map: None,
                 storage: Storage::in_memory(),
                 location: "memory".to_owned(),
+                is_new: true,
                 set_aside: None,
             });
         };
@@ -334,8 +338,8 @@ impl Data {
         if map.is_none() && !storage.groups().is_empty() {
             return Err(metadata.missing_map());
         }
-        let me = myself(server, runs, storage.standings());
-        Ok(Self { me, acquaintances, map, storage, location, set_aside: None })
+        let (me, is_new) = (myself(server, runs, storage.standings()), server == new);
+        Ok(Self { me, acquaintances, map, storage, location, is_new, set_aside: None })
     }
 }
 
@@ -394,6 +398,17 @@ impl<T: Transport> Server<T> {
     /// Where it listens; with the port that was chosen, if port 0 was asked for.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Where its data are: the absolute path of a directory, what another disk says of itself, or
+    /// `memory`.
+    pub fn data_location(&self) -> &str {
+        &self.shared.location
+    }
+
+    /// Whether it began with nothing, and so with an id that no server had before.
+    pub fn is_new(&self) -> bool {
+        self.shared.is_new
     }
 
     /// Resolves once the server cannot go on, with the reason: it cannot keep what it is told any
@@ -455,6 +470,8 @@ struct Shared<T> {
     storage: Storage,
     /// Where the data are, for messages.
     location: String,
+    /// Whether it began with nothing.
+    is_new: bool,
     /// Set at the start of a server that takes part in nothing: its directory is from the past.
     past: OnceLock<Evidence>,
     /// What this server was before, if its directory was from the past.
@@ -479,7 +496,7 @@ struct Shared<T> {
 
 impl<T: Transport> Shared<T> {
     fn new(data: Data, settings: Settings, transport: Arc<T>) -> Arc<Self> {
-        let Data { me, acquaintances, map, storage, location, set_aside } = data;
+        let Data { me, acquaintances, map, storage, location, is_new, set_aside } = data;
         let peers = Arc::new(Peers::new(me, acquaintances, transport));
         if let Some(map) = &map {
             peers.addresses().update(map);
@@ -490,6 +507,7 @@ impl<T: Transport> Shared<T> {
             started: Instant::now(),
             storage,
             location,
+            is_new,
             past: OnceLock::new(),
             set_aside,
             receiving: tokio::sync::Mutex::default(),

@@ -16,6 +16,7 @@ use triekv::{Cluster, Value, value};
 
 use super::power::Machine;
 
+mod founding;
 mod full;
 mod past;
 mod slow;

@@ -4,13 +4,19 @@
 //!
 //! | the servers that answer | |
 //! |---|---|
+//! | one is still reading its data | wait for it |
 //! | fewer than the copies asked for | refuse |
 //! | some belong to a cluster | connect; the others are no part of it |
 //! | they belong to several clusters | refuse |
 //! | some have the plan of a cluster that is not founded yet | go on with founding it |
-//! | all are blank | found a cluster of them |
+//! | all are blank, a majority of those that are named | found a cluster of them |
+//! | all are blank, and fewer | refuse: the others may hold an older cluster |
+//!
+//! Blank servers cannot tell whether the silent ones hold an older cluster, so a new one may come to
+//! stand beside it. That is told where it is founded, and its map keeps the addresses that were silent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -19,17 +25,24 @@ use rand::RngExt;
 use thiserror::Error;
 use tokio::time::Instant;
 
+use super::clusters::{NamedCluster, describe};
 use super::lane::Lane;
 use super::members::{Copied, Moved, Standing, Whereabouts, standing, whereabouts};
 use super::route::{IdentifyError, Routes, identify, tell_addresses};
 use super::{Broker, DEADLINE, Inner};
-use crate::replication::message::{self, Addresses, Identity, Refusal, Request, Response};
+use crate::replication::message::{self, Identity, Refusal, Request, Response};
 use crate::replication::meta::{ClusterMap, SERVERS_MAX};
-use crate::replication::{ClusterId, GroupId, ServerId, ShardId};
+use crate::replication::{ClusterId, DecodeError, GroupId, ServerId, ShardId};
 use crate::transport::{Transport, TransportError};
 
 /// How long a server may take to say who it is.
 const IDENTIFY_TIME: Duration = Duration::from_secs(2);
+
+/// How long servers may go on reading their data before that is the answer.
+const STARTING_TIME: Duration = Duration::from_mins(1);
+
+/// How long to wait before servers that read their data are asked again.
+const STARTING_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long founding a cluster may take.
 const FOUNDING_TIME: Duration = Duration::from_secs(15);
@@ -38,7 +51,7 @@ const FOUNDING_TIME: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// A server that was named and did not say who it is.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Unreached {
     /// Its address.
     pub address: String,
@@ -62,6 +75,40 @@ pub enum ConnectError {
         copies: usize,
         /// Those that do not.
         unreached: Vec<Unreached>,
+    },
+    /// The servers that answer are blank, and are no majority of those that are named: the silent ones
+    /// may hold an older cluster, beside which a second one would be founded. Start them, name fewer, or
+    /// ask for it by [`BrokerBuilder::found_without_majority`].
+    #[error(
+        "{reached} of the {named} named servers answer, and belong to no cluster; a new one is \
+         founded with {needed} at least, since those that are silent may hold an older one"
+    )]
+    TooFewToFound {
+        /// How many servers answer.
+        reached: usize,
+        /// How many are named.
+        named: usize,
+        /// How many have to answer.
+        needed: usize,
+        /// Those that do not.
+        unreached: Vec<Unreached>,
+    },
+    /// The servers that answer are blank, and this one speaks another version: it may belong to a
+    /// cluster, beside which a second one would be founded. Update the older side.
+    #[error("the server at {address} may belong to a cluster, and cannot say so")]
+    OtherVersion {
+        /// Its address.
+        address: String,
+        /// What it said.
+        source: DecodeError,
+    },
+    /// These servers were still reading their data after a minute. Connect again.
+    #[error("after {} seconds still reading its data: {}", .waited.as_secs(), .servers.join(", "))]
+    Starting {
+        /// Their addresses.
+        servers: Vec<String>,
+        /// How long they were waited for.
+        waited: Duration,
     },
     /// More servers than a cluster can have. Name fewer.
     #[error("{count} servers are named, a cluster has at most {limit}")]
@@ -92,7 +139,8 @@ pub enum ConnectError {
         /// The other one.
         second: String,
     },
-    /// The servers belong to different clusters. Name the servers of one.
+    /// The servers belong to different clusters. Name the servers of one; a server that is to belong to
+    /// another one than it does has to begin in an empty directory.
     #[error("{first} belongs to cluster {first_cluster}, {second} to cluster {second_cluster}")]
     DifferentClusters {
         /// A server's address.
@@ -103,6 +151,8 @@ pub enum ConnectError {
         second: String,
         /// Its cluster.
         second_cluster: ClusterId,
+        /// All clusters that were found, in the order of the addresses, and what tells them apart.
+        clusters: Vec<NamedCluster>,
     },
     /// A server refused to found the cluster.
     #[error("the server at {address} did not found the cluster")]
@@ -131,13 +181,31 @@ pub struct BrokerBuilder<T> {
     addresses: Vec<String>,
     copies: usize,
     exact: bool,
+    without_majority: bool,
     deadline: Duration,
+    on_waiting: OnWaiting,
+}
+
+/// What is called with the address of each server that is waited for.
+struct OnWaiting(Box<dyn Fn(&str) + Send + Sync>);
+
+impl fmt::Debug for OnWaiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnWaiting")
+    }
 }
 
 impl<T: Transport> BrokerBuilder<T> {
     pub(super) fn new(transport: T) -> Self {
-        let (addresses, copies, exact) = (Vec::new(), 1, false);
-        Self { transport, addresses, copies, exact, deadline: DEADLINE }
+        Self {
+            transport,
+            addresses: Vec::new(),
+            copies: 1,
+            exact: false,
+            without_majority: false,
+            deadline: DEADLINE,
+            on_waiting: OnWaiting(Box::new(|_| {})),
+        }
     }
 
     /// Names the servers. The addresses given here are the ones under which the servers of a new
@@ -165,6 +233,22 @@ impl<T: Transport> BrokerBuilder<T> {
         self
     }
 
+    /// Lets a cluster be founded by fewer than a majority of the servers that are named. Without this it
+    /// is refused: those that are silent may hold an older cluster, and its records would seem to be gone.
+    #[must_use]
+    pub fn found_without_majority(mut self) -> Self {
+        self.without_majority = true;
+        self
+    }
+
+    /// Calls `tell` once for each server that [`BrokerBuilder::connect`] waits for, since it is still
+    /// reading its data, with its address.
+    #[must_use]
+    pub fn on_waiting(mut self, tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.on_waiting = OnWaiting(Box::new(tell));
+        self
+    }
+
     /// Sets how long a command may take, tries and pauses included; 5 seconds unless this is
     /// called.
     #[must_use]
@@ -173,8 +257,11 @@ impl<T: Transport> BrokerBuilder<T> {
         self
     }
 
-    /// Finds the cluster of the servers, or founds one if all of them are blank. The broker's
-    /// tasks run in the caller's tokio runtime.
+    /// Finds the cluster of the servers, or founds one if all that answer are blank and a majority of
+    /// those that are named; [`Broker::has_founded`] tells. The broker's tasks run in the caller's tokio
+    /// runtime.
+    ///
+    /// Waits for servers that are still reading their data, for a minute at most.
     ///
     /// # Errors
     ///
@@ -187,38 +274,8 @@ impl<T: Transport> BrokerBuilder<T> {
             let count = self.addresses.len();
             return Err(ConnectError::TooManyServers { count, limit: SERVERS_MAX });
         }
-        let deadline = Instant::now() + FOUNDING_TIME;
-        let (identities, unreached, map, moved, copied) = loop {
-            let (identities, unreached) = self.identify_all().await;
-            if identities.len() < self.copies {
-                let (reached, copies) = (identities.len(), self.copies);
-                return Err(ConnectError::TooFewServers { reached, copies, unreached });
-            }
-            let (plan, mine) = match decide(&identities)? {
-                Decision::Found => {
-                    let members = identities.iter();
-                    let servers = members.map(|(address, id)| (id.server, address.clone()));
-                    let id = ClusterId(rand::random());
-                    (ClusterMap::plan(id, self.copies, self.exact, servers.collect()), true)
-                }
-                Decision::Connect(plan) => (plan, false),
-            };
-            let mut plan = plan;
-            let (moved, copied) = self.locate(&plan, &identities).await;
-            if !moved.is_empty() {
-                plan.servers.extend(moved.iter().cloned());
-                // They may all have moved: then they cannot tell each other.
-                tell_addresses(&self.transport, plan.cluster, &plan.servers).await;
-            }
-            match self.founded(plan, mine, deadline).await {
-                // Other brokers have other plans: let one of them have the servers, and look again.
-                Err(ConnectError::Refused { .. }) if Instant::now() < deadline => {
-                    let pause = rand::rng().random_range(1..10);
-                    tokio::time::sleep(pause * PAUSE).await;
-                }
-                founded => break (identities, unreached, founded?, moved, copied),
-            }
-        };
+        let Named { identities, unreached, map, moved, copied, founded } =
+            self.find_or_found().await?;
         let mut newcomers = Vec::new();
         let mut left = Vec::new();
         for (address, identity) in &identities {
@@ -244,6 +301,7 @@ impl<T: Transport> BrokerBuilder<T> {
             routes,
             lanes,
             deadline,
+            founded,
             unreached,
             newcomers,
             left,
@@ -293,19 +351,125 @@ impl<T: Transport> BrokerBuilder<T> {
         (moved, copied)
     }
 
-    async fn identify_all(&self) -> (Vec<(String, Identity)>, Vec<Unreached>) {
-        let deadline = Instant::now() + IDENTIFY_TIME;
-        let asked =
-            self.addresses.iter().map(|address| identify(&self.transport, address, deadline));
-        let mut identities = Vec::new();
-        let mut unreached = Vec::new();
-        for (address, answer) in self.addresses.iter().cloned().zip(join_all(asked).await) {
-            match answer {
-                Ok(identity) => identities.push((address, identity)),
-                Err(error) => unreached.push(Unreached { address, error }),
+    /// Asks the named servers until they form a cluster.
+    async fn find_or_found(&self) -> Result<Named, ConnectError> {
+        let mut deadline = None;
+        loop {
+            let (identities, unreached) = self.identify_all().await?;
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + FOUNDING_TIME);
+            if identities.len() < self.copies {
+                let (reached, copies) = (identities.len(), self.copies);
+                return Err(ConnectError::TooFewServers { reached, copies, unreached });
+            }
+            let (plan, mine) = match decide(&identities)? {
+                Decision::Found => (self.plan(&identities, &unreached)?, true),
+                Decision::Connect(plan) => (plan, false),
+                Decision::Choose(clusters) => return Err(self.different(clusters).await),
+            };
+            let founded = plan.epoch == 0;
+            let mut plan = plan;
+            let (moved, copied) = self.locate(&plan, &identities).await;
+            if !moved.is_empty() {
+                plan.servers.extend(moved.iter().cloned());
+                // They may all have moved: then they cannot tell each other.
+                tell_addresses(&self.transport, plan.cluster, &plan.servers).await;
+            }
+            match self.founded(plan, mine, deadline).await {
+                // Other brokers have other plans: let one of them have the servers, and look again.
+                Err(ConnectError::Refused { .. }) if Instant::now() < deadline => {
+                    let pause = rand::rng().random_range(1..10);
+                    tokio::time::sleep(pause * PAUSE).await;
+                }
+                map => {
+                    let map = map?;
+                    return Ok(Named { identities, unreached, map, moved, copied, founded });
+                }
             }
         }
-        (identities, unreached)
+    }
+
+    /// The plan of a new cluster of the servers that answer, all of which are blank, if they may have
+    /// one.
+    fn plan(
+        &self,
+        identities: &[(String, Identity)],
+        unreached: &[Unreached],
+    ) -> Result<ClusterMap, ConnectError> {
+        let (reached, named) = (identities.len(), self.addresses.len());
+        let needed = named / 2 + 1;
+        if !self.without_majority && reached < needed {
+            let unreached = unreached.to_vec();
+            return Err(ConnectError::TooFewToFound { reached, named, needed, unreached });
+        }
+        for Unreached { address, error } in unreached {
+            if let IdentifyError::Decode(source @ DecodeError::Version { .. }) = error {
+                let (address, source) = (address.clone(), source.clone());
+                return Err(ConnectError::OtherVersion { address, source });
+            }
+        }
+        let servers = identities.iter().map(|(address, id)| (id.server, address.clone()));
+        let id = ClusterId(rand::random());
+        let plan = ClusterMap::plan(id, self.copies, self.exact, servers.collect());
+        let silent = unreached.iter().map(|unreached| unreached.address.clone()).collect();
+        Ok(ClusterMap { silent, ..plan })
+    }
+
+    /// Tells the clusters apart that the named servers belong to.
+    async fn different(&self, clusters: Vec<(String, ClusterMap)>) -> ConnectError {
+        let described = clusters.iter().map(|(_, map)| describe(&self.transport, map));
+        let described = join_all(described).await;
+        let mut names = clusters.into_iter().map(|(address, map)| (address, map.cluster));
+        match (names.next(), names.next()) {
+            (Some((first, first_cluster)), Some((second, second_cluster))) => {
+                let clusters = described;
+                ConnectError::DifferentClusters {
+                    first,
+                    first_cluster,
+                    second,
+                    second_cluster,
+                    clusters,
+                }
+            }
+            // There are two at least.
+            _ => ConnectError::NotFounded,
+        }
+    }
+
+    /// Asks every server who it is, again for as long as one is reading its data.
+    async fn identify_all(
+        &self,
+    ) -> Result<(Vec<(String, Identity)>, Vec<Unreached>), ConnectError> {
+        let began = Instant::now();
+        let mut told = BTreeSet::new();
+        loop {
+            let deadline = Instant::now() + IDENTIFY_TIME;
+            let asked =
+                self.addresses.iter().map(|address| identify(&self.transport, address, deadline));
+            let mut identities = Vec::new();
+            let mut unreached = Vec::new();
+            let mut starting = Vec::new();
+            for (address, answer) in self.addresses.iter().cloned().zip(join_all(asked).await) {
+                match answer {
+                    Ok(identity) => identities.push((address, identity)),
+                    Err(IdentifyError::Refused(Refusal::Starting)) => starting.push(address),
+                    Err(error) => unreached.push(Unreached { address, error }),
+                }
+            }
+            if starting.is_empty() {
+                return Ok((identities, unreached));
+            }
+            if began.elapsed() >= STARTING_TIME {
+                let (servers, waited) = (starting, STARTING_TIME);
+                return Err(ConnectError::Starting { servers, waited });
+            }
+            for address in starting {
+                if !told.contains(&address) {
+                    self.on_waiting.0(&address);
+                    told.insert(address);
+                }
+            }
+            tokio::time::sleep(STARTING_PAUSE).await;
+        }
     }
 
     /// The map of the cluster of `plan`, once every shard is ready. Asks a server to found it for
@@ -318,8 +482,7 @@ impl<T: Transport> BrokerBuilder<T> {
     ) -> Result<ClusterMap, ConnectError> {
         let mut founders = plan.voters(GroupId::META).iter().cycle();
         loop {
-            let newest = self.newest_map(&plan.servers).await;
-            match newest.filter(|map| map.cluster == plan.cluster) {
+            match self.newest_map(&plan).await {
                 Some(map) if map.shards.iter().all(|shard| shard.ready) => return Ok(map),
                 Some(_) => {}
                 None => {
@@ -339,11 +502,14 @@ impl<T: Transport> BrokerBuilder<T> {
         }
     }
 
-    async fn newest_map(&self, servers: &Addresses) -> Option<ClusterMap> {
+    /// The newest map of the plan's cluster. Servers of another one may be at its addresses.
+    async fn newest_map(&self, plan: &ClusterMap) -> Option<ClusterMap> {
         let deadline = Instant::now() + IDENTIFY_TIME;
-        let asked = servers.values().map(|address| identify(&self.transport, address, deadline));
+        let addresses = plan.servers.values();
+        let asked = addresses.map(|address| identify(&self.transport, address, deadline));
         let maps = join_all(asked).await.into_iter();
-        maps.filter_map(|identity| identity.ok()?.newest_map()).max_by_key(|map| map.epoch)
+        let maps = maps.filter_map(|identity| identity.ok()?.newest_map());
+        maps.filter(|map| map.cluster == plan.cluster).max_by_key(|map| map.epoch)
     }
 
     /// Asks the server at `address` to found the cluster. That it does not answer is no error, and
@@ -369,6 +535,18 @@ impl<T: Transport> BrokerBuilder<T> {
     }
 }
 
+/// The named servers, and the cluster that they form.
+struct Named {
+    identities: Vec<(String, Identity)>,
+    unreached: Vec<Unreached>,
+    map: ClusterMap,
+    /// Whether it was not founded before.
+    founded: bool,
+    /// Members that were found at other addresses than the map has.
+    moved: Vec<(ServerId, String)>,
+    copied: Vec<Copied>,
+}
+
 /// What the servers' answers call for.
 #[derive(Debug, PartialEq)]
 enum Decision {
@@ -376,6 +554,8 @@ enum Decision {
     Found,
     /// Connect to the cluster of this plan, or go on with founding it.
     Connect(ClusterMap),
+    /// Have the user choose one of these clusters, each with a server that belongs to it.
+    Choose(Vec<(String, ClusterMap)>),
 }
 
 fn decide(identities: &[(String, Identity)]) -> Result<Decision, ConnectError> {
@@ -395,18 +575,19 @@ fn decide(identities: &[(String, Identity)]) -> Result<Decision, ConnectError> {
         let plan = identity.plan.as_ref().filter(|plan| plan.epoch > 0);
         Some((address, identity.map.as_ref().or(plan)?))
     });
-    let maps: Vec<_> = maps.collect();
-    if let Some((first, map)) = maps.first() {
-        if let Some((second, other)) = maps.iter().find(|(_, other)| other.cluster != map.cluster) {
-            return Err(ConnectError::DifferentClusters {
-                first: (*first).clone(),
-                first_cluster: map.cluster,
-                second: (*second).clone(),
-                second_cluster: other.cluster,
-            });
+    let mut clusters: Vec<(String, ClusterMap)> = Vec::new();
+    for (address, map) in maps {
+        match clusters.iter_mut().find(|(_, known)| known.cluster == map.cluster) {
+            Some((_, known)) if known.epoch < map.epoch => *known = map.clone(),
+            Some(_) => {}
+            None => clusters.push((address.clone(), map.clone())),
         }
-        let newest = maps.iter().map(|(_, map)| *map).max_by_key(|map| map.epoch);
-        return Ok(Decision::Connect(newest.unwrap_or(map).clone()));
+    }
+    if clusters.len() > 1 {
+        return Ok(Decision::Choose(clusters));
+    }
+    if let Some((_, map)) = clusters.pop() {
+        return Ok(Decision::Connect(map));
     }
     let plans = identities.iter().filter_map(|(_, identity)| identity.plan.as_ref());
     let plan = plans.min_by_key(|plan| plan.cluster);
@@ -418,7 +599,7 @@ impl Unreached {
     pub fn transport_error(&self) -> Option<&TransportError> {
         match &self.error {
             IdentifyError::Transport(error) => Some(error),
-            IdentifyError::Decode(_) | IdentifyError::Nonsense => None,
+            IdentifyError::Decode(_) | IdentifyError::Refused(_) | IdentifyError::Nonsense => None,
         }
     }
 }
@@ -427,6 +608,8 @@ impl Unreached {
 mod tests {
     use super::*;
     use crate::replication::RunId;
+    use crate::replication::message::Addresses;
+    use crate::transport::{BoxFuture, ChannelTransport, Frame, Listener};
 
     /// What a server says that has a plan or a map, by cluster and epoch.
     fn identity(server: u64, plan: Option<(u64, u64)>) -> (String, Identity) {
@@ -441,7 +624,7 @@ mod tests {
     fn cluster(identities: &[(String, Identity)]) -> ClusterId {
         match decide(identities).unwrap() {
             Decision::Connect(plan) => plan.cluster,
-            Decision::Found => panic!("founds another cluster"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -464,8 +647,91 @@ mod tests {
     #[test]
     fn two_clusters_or_one_server_twice_are_refused() {
         let two = [identity(1, Some((7, 1))), identity(2, Some((8, 1)))];
-        assert!(matches!(decide(&two), Err(ConnectError::DifferentClusters { .. })));
+        let Decision::Choose(clusters) = decide(&two).unwrap() else { panic!("it chose") };
+        let ids: Vec<u64> = clusters.iter().map(|(_, map)| map.cluster.0).collect();
+        assert_eq!(ids, [7, 8]);
         let twice = [identity(1, None), identity(1, None)];
         assert!(matches!(decide(&twice), Err(ConnectError::SameServer { .. })));
+    }
+
+    /// Answers every request so.
+    async fn answering(network: &ChannelTransport, address: &str, response: Response) -> Listener {
+        let frame = message::encode(&response);
+        let handler = move |_: &str, _: Frame| -> BoxFuture<'static, Frame> {
+            let frame = frame.clone();
+            Box::pin(async move { frame })
+        };
+        network.listen(address, Arc::new(handler)).await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_goes_on_reading_is_waited_for_as_long_as_is_said_and_then_named() {
+        let network = ChannelTransport::new();
+        let starting = Response::Refused(Refusal::Starting);
+        let _slow = answering(&network, "slow", starting).await;
+        let blank = Identity { server: ServerId(1), plan: None, map: None, run: RunId(1) };
+        let blank = Response::Identity(Box::new(blank));
+        let _blank = answering(&network, "blank", blank).await;
+        let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let waiting = Arc::clone(&told);
+        let builder = Broker::builder(network).servers(["blank", "slow"]);
+        let began = Instant::now();
+        let connected = builder
+            .found_without_majority()
+            .on_waiting(move |address| waiting.lock().unwrap().push(address.to_owned()))
+            .connect()
+            .await;
+        let Err(ConnectError::Starting { servers, .. }) = &connected else {
+            panic!("{connected:?}")
+        };
+        assert_eq!(*servers, ["slow"]);
+        assert_eq!(*told.lock().unwrap(), ["slow"], "once");
+        assert!((STARTING_TIME..STARTING_TIME + IDENTIFY_TIME).contains(&began.elapsed()));
+        let told = connected.unwrap_err().to_string();
+        assert_eq!(told, "after 60 seconds still reading its data: slow");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_newer_map_of_another_cluster_does_not_hide_that_of_the_one_that_is_meant() {
+        let network = ChannelTransport::new();
+        let servers: Addresses = (1..=2).map(|id| (ServerId(id), format!("server{id}"))).collect();
+        let plan = ClusterMap::plan(ClusterId(7), 1, false, servers);
+        let mut listeners = Vec::new();
+        for (server, cluster, epoch) in [(1, 7, 1), (2, 8, 9)] {
+            let map = ClusterMap { cluster: ClusterId(cluster), epoch, ..plan.clone() };
+            let identity = Identity {
+                server: ServerId(server),
+                plan: Some(map),
+                map: None,
+                run: RunId(server),
+            };
+            let identity = Response::Identity(Box::new(identity));
+            listeners.push(answering(&network, &format!("server{server}"), identity).await);
+        }
+        let newest = Broker::builder(network).newest_map(&plan).await.unwrap();
+        assert_eq!((newest.cluster, newest.epoch), (ClusterId(7), 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_cluster_is_founded_beside_a_server_of_another_version() {
+        let network = ChannelTransport::new();
+        let mut blanks = Vec::new();
+        for server in 1..=2 {
+            let blank = Identity { server: ServerId(server), plan: None, map: None, run: RunId(1) };
+            let blank = Response::Identity(Box::new(blank));
+            blanks.push(answering(&network, &format!("server{server}"), blank).await);
+        }
+        let older = |_: &str, _: Frame| -> BoxFuture<'static, Frame> {
+            let mut frame = message::encode(&Response::Refused(Refusal::Malformed));
+            frame[0] -= 1;
+            Box::pin(async move { frame })
+        };
+        let _older = network.listen("older", Arc::new(older)).await.unwrap();
+        let builder = Broker::builder(network).servers(["server1", "older", "server2"]);
+        let connected = builder.connect().await;
+        assert!(
+            matches!(&connected, Err(ConnectError::OtherVersion { address, .. }) if address == "older"),
+            "{connected:?}"
+        );
     }
 }

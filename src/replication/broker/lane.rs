@@ -155,7 +155,8 @@ impl ClientSession {
             Some(load) => load.follow(batch),
             None => batch,
         });
-        let frame = message::encode(&Request::Write { shard, batch });
+        let cluster = routes.cluster();
+        let frame = message::encode(&Request::Write { cluster, shard, batch });
         match routes.ask_leader(shard.into(), &frame, deadline).await? {
             Response::Written(Bytes(outcome)) => match message::decode(&outcome) {
                 Ok(WriteOutcome::Malformed) => {
@@ -262,7 +263,8 @@ async fn ask<T: Transport>(
     jobs: &[ReadJob],
 ) -> Result<Vec<Answer>, RouteError> {
     let reads = jobs.iter().map(|job| job.command.clone()).collect();
-    let request = Request::Read { shard, freshness: Freshness::Linearizable, reads };
+    let (cluster, freshness) = (routes.cluster(), Freshness::Linearizable);
+    let request = Request::Read { cluster, shard, freshness, reads };
     let deadline = last_deadline(jobs);
     let malformed = || RouteError::Refused { source: Refusal::Malformed, ambiguous: false };
     match routes.ask_leader(shard.into(), &message::encode(&request), deadline).await? {

@@ -252,9 +252,10 @@ impl<T: Transport> Broker<T> {
         &self,
         command: &MetaCommand,
     ) -> Result<MetaReply, BrokerError> {
-        let request = Request::Meta(Bytes(message::encode(command)));
-        let deadline = Instant::now() + RECORD_TIME;
         let routes = &self.inner.routes;
+        let (cluster, command) = (routes.cluster(), Bytes(message::encode(command)));
+        let request = Request::Meta { cluster, command };
+        let deadline = Instant::now() + RECORD_TIME;
         let response = routes.ask_leader(GroupId::META, &message::encode(&request), deadline).await;
         let reply = match response {
             Ok(Response::Written(Bytes(reply))) => message::decode(&reply).ok(),

@@ -1,14 +1,20 @@
 //! Servers that come and go: what group 0's leader is told, which does the rest.
 
+use std::time::Duration;
+
 use thiserror::Error;
 use tokio::time::Instant;
 
+use super::clusters::{NamedCluster, describe};
 use super::route::{IdentifyError, identify};
 use super::{Broker, BrokerError};
-use crate::replication::message::Identity;
+use crate::replication::message::{Identity, Refusal};
 use crate::replication::meta::{ClusterMap, MetaCommand, MetaReply, SERVERS_MAX};
 use crate::replication::{ClusterId, ServerId, placement};
 use crate::transport::Transport;
+
+/// How long to wait before a server that reads its data is asked again.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Why a server did not join or leave the cluster.
 #[derive(Debug, Error)]
@@ -22,13 +28,15 @@ pub enum MemberError {
         /// Why.
         source: IdentifyError,
     },
-    /// The server belongs to another cluster. Nothing has changed.
+    /// The server belongs to another cluster. Nothing has changed. It can join from an empty directory.
     #[error("the server at {address} belongs to cluster {cluster}")]
     OtherCluster {
         /// Its address.
         address: String,
         /// Its cluster.
         cluster: ClusterId,
+        /// This cluster and the other one, and what tells them apart.
+        clusters: Vec<NamedCluster>,
     },
     /// The server was in the cluster and has left it. It does not come back under the id that it voted
     /// with: start it in an empty directory. Nothing has changed.
@@ -189,7 +197,7 @@ impl<T: Transport> Broker<T> {
     /// [`MemberError`].
     pub async fn join(&self, address: &str) -> Result<(), MemberError> {
         let routes = &self.inner.routes;
-        let found = identify(routes.transport(), address, self.deadline()).await;
+        let found = self.identify_started(address).await;
         let fail = |source| MemberError::Identify { address: address.to_owned(), source };
         let found = found.map_err(fail)?;
         routes.refresh(self.deadline()).await;
@@ -212,7 +220,25 @@ impl<T: Transport> Broker<T> {
             Standing::Member | Standing::Blank => self.note_member(found.server, address).await,
             Standing::Left => Err(MemberError::Left { address: address.to_owned() }),
             Standing::Other(cluster) => {
-                Err(MemberError::OtherCluster { address: address.to_owned(), cluster })
+                let mut clusters = vec![describe(routes.transport(), &routes.map()).await];
+                if let Some(map) = found.newest_map() {
+                    clusters.push(describe(routes.transport(), &map).await);
+                }
+                Err(MemberError::OtherCluster { address: address.to_owned(), cluster, clusters })
+            }
+        }
+    }
+
+    /// Asks a server who it is, again for as long as it is reading its data and a command may take.
+    async fn identify_started(&self, address: &str) -> Result<Identity, IdentifyError> {
+        let deadline = self.deadline();
+        loop {
+            let found = identify(self.inner.routes.transport(), address, deadline).await;
+            match found {
+                Err(IdentifyError::Refused(Refusal::Starting)) if Instant::now() < deadline => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                found => return found,
             }
         }
     }

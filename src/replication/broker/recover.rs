@@ -3,7 +3,9 @@
 use thiserror::Error;
 use tokio::time::Instant;
 
-use super::{Broker, BrokerError, Health};
+use super::status::reports;
+use super::{Broker, BrokerError, Health, StatusError};
+use crate::replication::message::Refusal;
 use crate::replication::meta::MetaCommand;
 use crate::replication::{GroupId, ServerId, ShardId};
 use crate::transport::Transport;
@@ -29,6 +31,14 @@ pub enum RecoverError {
         up: usize,
         /// How many servers hold it.
         voters: usize,
+    },
+    /// A server that holds the shard is reading its data. Wait for it.
+    #[error("the server at {address} is still reading its data, and holds shard {shard}")]
+    Starting {
+        /// The shard.
+        shard: ShardId,
+        /// The server's address.
+        address: String,
     },
     /// No server that holds the shard can be reached: there is nothing to go on with.
     #[error("none of the servers that hold shard {shard} can be reached")]
@@ -83,7 +93,14 @@ impl<T: Transport> Broker<T> {
             return Err(RecoverError::NotLost { shard, up, voters });
         }
         let voters = map.voters(group);
-        let reports = routes.reports(&map, voters).await;
+        let reports = reports(routes.transport(), &map, voters).await;
+        let address = |server: &ServerId| map.servers.get(server).cloned().unwrap_or_default();
+        let starting = |server: &&ServerId| {
+            matches!(reports.get(server), Some(Err(StatusError::Refused(Refusal::Starting))))
+        };
+        if let Some(server) = voters.iter().find(starting) {
+            return Err(RecoverError::Starting { shard, address: address(server) });
+        }
         let replicas = reports.iter().filter_map(|(server, report)| {
             let report = report.as_ref().ok()?;
             let replica = report.groups.iter().find(|report| report.group == group)?;
@@ -94,7 +111,6 @@ impl<T: Transport> Broker<T> {
             return Err(RecoverError::NothingLeft { shard });
         };
         self.recover_with(group, survivor).await.map_err(RecoverError::Broker)?;
-        let address = |server: &ServerId| map.servers.get(server).cloned().unwrap_or_default();
         let silent = voters.iter().filter(|server| reports.get(server).is_none_or(Result::is_err));
         Ok(Recovery {
             shard,

@@ -118,6 +118,10 @@ impl<T: Transport> Routes<T> {
         Arc::clone(&self.map.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    pub(super) fn cluster(&self) -> ClusterId {
+        self.map().cluster
+    }
+
     pub(super) fn transport(&self) -> &T {
         &self.transport
     }
@@ -234,10 +238,16 @@ impl<T: Transport> Routes<T> {
         };
         match message::decode::<Response>(&answer) {
             Ok(Response::NotLeader(leader)) => Attempt::Elsewhere(leader),
+            // A server of another cluster has taken the place of the one that was there.
             Ok(
-                Response::NotHere | Response::Refused(Refusal::OtherServer | Refusal::FromThePast),
+                Response::NotHere
+                | Response::Refused(
+                    Refusal::OtherServer | Refusal::OtherCluster | Refusal::FromThePast,
+                ),
             ) => Attempt::Lost,
-            Ok(Response::Refused(Refusal::Stopping)) => Attempt::Elsewhere(None),
+            Ok(Response::Refused(Refusal::Stopping | Refusal::Starting)) => {
+                Attempt::Elsewhere(None)
+            }
             Ok(Response::Unknown | Response::UnderWay) | Err(_) => Attempt::Silent { sent: true },
             Ok(Response::Refused(refusal)) => Attempt::Refused(refusal),
             Ok(
@@ -260,7 +270,8 @@ impl<T: Transport> Routes<T> {
     ) -> Result<Stale<Answer>, BrokerError> {
         let map = self.map();
         let voters = map.voters(shard.into());
-        let request = Request::Read { shard, freshness: Freshness::Stale, reads: vec![read] };
+        let (cluster, freshness) = (map.cluster, Freshness::Stale);
+        let request = Request::Read { cluster, shard, freshness, reads: vec![read] };
         let frame = message::encode(&request);
         let deadline = Instant::now() + ATTEMPT_TIME;
         let asked = voters.iter().map(|server| self.attempt(&map, *server, &frame, deadline));
@@ -369,12 +380,13 @@ pub(super) async fn identify<T: Transport>(
     let answer = transport.call(address, frame, deadline).await?;
     match message::decode(&answer)? {
         Response::Identity(identity) => Ok(*identity),
+        Response::Refused(refusal) => Err(IdentifyError::Refused(refusal)),
         _ => Err(IdentifyError::Nonsense),
     }
 }
 
 /// Why a server did not say who it is.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentifyError {
     /// It cannot be reached, or does not answer.
@@ -383,6 +395,9 @@ pub enum IdentifyError {
     /// What it says is malformed.
     #[error(transparent)]
     Decode(#[from] crate::replication::DecodeError),
+    /// It refuses. With [`Refusal::Starting`] it is reading its data: ask again.
+    #[error(transparent)]
+    Refused(Refusal),
     /// It answers something else.
     #[error("the server does not say who it is")]
     Nonsense,

@@ -16,7 +16,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use super::Broker;
-use super::route::{ATTEMPT_TIME, Attempt, Routes};
+use super::route::{ATTEMPT_TIME, Attempt, Routes, identify};
 use crate::replication::message::{self, Answer, Freshness, Read, Refusal, Request, Response};
 use crate::replication::meta::ClusterMap;
 use crate::replication::promise::Evidence;
@@ -43,10 +43,23 @@ pub struct ClusterStatus {
     pub moves: usize,
     /// The servers, by address.
     pub servers: Vec<ServerStatus>,
+    /// The servers of other clusters at addresses that were silent when this one was founded: it was
+    /// founded beside an older one.
+    pub strangers: Vec<Stranger>,
     /// Group 0, which holds the map.
     pub meta: GroupStatus,
     /// The shards, by number.
     pub shards: Vec<GroupStatus>,
+}
+
+/// A server that belongs to another cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stranger {
+    /// Its address.
+    pub address: String,
+    /// Its cluster.
+    pub cluster: ClusterId,
 }
 
 /// A server, as the broker finds it.
@@ -92,6 +105,8 @@ pub enum ServerState {
         /// Whether its disk is full: it refuses the writes that it would lead until there is room.
         disk_full: bool,
     },
+    /// It is reading its data, and takes part in a moment.
+    Starting,
     /// It gives no useful answer.
     Down {
         /// Why.
@@ -194,6 +209,8 @@ pub enum ReplicaState {
     CutOff,
     /// It has stopped, since the storage of its server failed.
     Stopped,
+    /// Its server is reading its data.
+    Starting,
     /// Its server answers, and does not hold the group.
     Missing,
     /// Its server gives no answer.
@@ -253,7 +270,7 @@ impl ClusterStatus {
         self.servers.iter().find(|server| server.id == id)
     }
 
-    fn of(map: &ClusterMap, reports: &Reports) -> Self {
+    pub(super) fn of(map: &ClusterMap, reports: &Reports) -> Self {
         let index = GroupIndex::new(reports);
         let mut servers: Vec<_> =
             map.servers.iter().map(|(id, address)| server_status(*id, address, reports)).collect();
@@ -268,6 +285,7 @@ impl ClusterStatus {
             epoch: map.epoch,
             moves: map.moves().len(),
             servers,
+            strangers: Vec::new(),
             meta,
             shards: groups.collect(),
         }
@@ -317,8 +335,9 @@ impl<T: Transport> Broker<T> {
         routes.refresh(Instant::now() + ATTEMPT_TIME).await;
         let map = routes.map();
         let everyone: Vec<ServerId> = map.servers.keys().copied().collect();
-        let reports = routes.reports(&map, &everyone).await;
-        ClusterStatus::of(&map, &reports)
+        let reports = reports(routes.transport(), &map, &everyone);
+        let (reports, strangers) = tokio::join!(reports, strangers(routes.transport(), &map));
+        ClusterStatus { strangers, ..ClusterStatus::of(&map, &reports) }
     }
 
     /// Tells which shard `key` belongs to, how the shard's servers are, and what each of them has at
@@ -333,7 +352,8 @@ impl<T: Transport> Broker<T> {
         let shard = map.shard_of(key);
         let voters = map.voters(shard.into());
         let copies = routes.copies(&map, shard, key);
-        let (reports, copies) = tokio::join!(routes.reports(&map, voters), copies);
+        let reports = reports(routes.transport(), &map, voters);
+        let (reports, copies) = tokio::join!(reports, copies);
         let server = |id: &ServerId| {
             let address = map.servers.get(id)?;
             Some(server_status(*id, address, &reports))
@@ -347,37 +367,55 @@ impl<T: Transport> Broker<T> {
 /// What the servers said that were asked.
 pub(super) type Reports = BTreeMap<ServerId, Result<ServerReport, StatusError>>;
 
+/// Asks these servers how they are.
+pub(super) async fn reports<T: Transport>(
+    transport: &T,
+    map: &ClusterMap,
+    servers: &[ServerId],
+) -> Reports {
+    let deadline = Instant::now() + ATTEMPT_TIME;
+    let asked = servers.iter().filter_map(|id| {
+        let address = map.servers.get(id)?;
+        Some(async move { (*id, server_report(transport, *id, address, deadline).await) })
+    });
+    join_all(asked).await.into_iter().collect()
+}
+
+async fn server_report<T: Transport>(
+    transport: &T,
+    id: ServerId,
+    address: &str,
+    deadline: Instant,
+) -> Result<ServerReport, StatusError> {
+    let frame = message::encode(&Request::Status);
+    let answer = transport.call(address, frame, deadline).await?;
+    match message::decode(&answer)? {
+        Response::Status(report) if report.server == id => Ok(*report),
+        Response::Status(report) => Err(StatusError::OtherServer { found: report.server }),
+        Response::Refused(refusal) => Err(StatusError::Refused(refusal)),
+        _ => Err(StatusError::Nonsense),
+    }
+}
+
+/// Asks the addresses that were silent at the founding, and at which no server of the cluster is now.
+async fn strangers<T: Transport>(transport: &T, map: &ClusterMap) -> Vec<Stranger> {
+    let deadline = Instant::now() + ATTEMPT_TIME;
+    let mut silent = map.silent.clone();
+    silent.retain(|address| !map.servers.values().any(|at| at == address));
+    let asked = silent.into_iter().map(async |address| {
+        let found = identify(transport, &address, deadline).await.ok()?;
+        let cluster = found.newest_map()?.cluster;
+        (cluster != map.cluster).then_some(Stranger { address, cluster })
+    });
+    join_all(asked).await.into_iter().flatten().collect()
+}
+
 impl<T: Transport> Routes<T> {
-    /// Asks these servers how they are.
-    pub(super) async fn reports(&self, map: &ClusterMap, servers: &[ServerId]) -> Reports {
-        let deadline = Instant::now() + ATTEMPT_TIME;
-        let asked = servers.iter().filter_map(|id| {
-            let address = map.servers.get(id)?;
-            Some(async move { (*id, self.server_report(*id, address, deadline).await) })
-        });
-        join_all(asked).await.into_iter().collect()
-    }
-
-    async fn server_report(
-        &self,
-        id: ServerId,
-        address: &str,
-        deadline: Instant,
-    ) -> Result<ServerReport, StatusError> {
-        let frame = message::encode(&Request::Status);
-        let answer = self.transport().call(address, frame, deadline).await?;
-        match message::decode(&answer)? {
-            Response::Status(report) if report.server == id => Ok(*report),
-            Response::Status(report) => Err(StatusError::OtherServer { found: report.server }),
-            Response::Refused(refusal) => Err(StatusError::Refused(refusal)),
-            _ => Err(StatusError::Nonsense),
-        }
-    }
-
     /// What each voter of the shard has at the key.
     async fn copies(&self, map: &ClusterMap, shard: ShardId, key: &str) -> Vec<CopyStatus> {
         let reads = vec![Read::Get(key.to_owned())];
-        let request = Request::Read { shard, freshness: Freshness::Stale, reads };
+        let (cluster, freshness) = (map.cluster, Freshness::Stale);
+        let request = Request::Read { cluster, shard, freshness, reads };
         let frame = &message::encode(&request);
         let deadline = Instant::now() + ATTEMPT_TIME;
         let asked = map.voters(shard.into()).iter().map(async |server| {
@@ -409,6 +447,7 @@ fn server_status(id: ServerId, address: &str, reports: &Reports) -> ServerStatus
             leads: report.groups.iter().filter(|group| group.leads).count(),
             disk_full: report.disk_full,
         },
+        Some(Err(StatusError::Refused(Refusal::Starting))) => ServerState::Starting,
         Some(Err(error)) => ServerState::Down { error: error.clone() },
         // Every server that there is has been asked.
         None => ServerState::Down { error: StatusError::Nonsense },
@@ -482,8 +521,11 @@ fn group_status(
             Some(report) if !report.runs => ReplicaState::Stopped,
             Some(_) if progress.is_some_and(|progress| !progress.heard) => ReplicaState::CutOff,
             Some(_) => ReplicaState::Up,
-            None if reports.get(&server).is_some_and(Result::is_ok) => ReplicaState::Missing,
-            None => ReplicaState::Down,
+            None => match reports.get(&server) {
+                Some(Ok(_)) => ReplicaState::Missing,
+                Some(Err(StatusError::Refused(Refusal::Starting))) => ReplicaState::Starting,
+                Some(Err(_)) | None => ReplicaState::Down,
+            },
         };
         let leads = leader.is_some_and(|(leader, _)| leader == server);
         let lag = progress.and_then(|progress| Some(last.saturating_sub(progress.matched?)));

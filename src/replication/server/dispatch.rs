@@ -58,7 +58,16 @@ impl<T: Transport> Handler for Dispatch<T> {
         let peer = peer.to_owned();
         Box::pin(async move {
             let request = message::decode::<Request>(&request);
-            let shared = Self::server_for(stages, request.as_ref().ok()).await;
+            let shared = match &request {
+                // Who asks for these wants to know how the server is, not to wait until it is well.
+                Ok(Request::Identify | Request::Status)
+                    if matches!(*stages.borrow(), Stage::Reading)
+                        && stages.has_changed().is_ok() =>
+                {
+                    return message::encode(&Response::Refused(Refusal::Starting));
+                }
+                request => Self::server_for(stages, request.as_ref().ok()).await,
+            };
             let response = match (shared, request) {
                 // What it has may be half of a change.
                 (Some(shared), _) if shared.storage.failure().is_noted() => {
@@ -87,6 +96,11 @@ impl<T: Transport> Shared<T> {
         let is_asked = matches!(request, Request::Identify | Request::Status);
         if self.past.get().is_some() && !is_asked {
             return Response::Refused(Refusal::FromThePast);
+        }
+        if let Some(cluster) = request.cluster()
+            && self.map().as_ref().is_some_and(|map| map.cluster != cluster)
+        {
+            return Response::Refused(Refusal::OtherCluster);
         }
         match request {
             Request::Introduce(introduction) => self.receive(&introduction).await,
@@ -117,16 +131,16 @@ impl<T: Transport> Shared<T> {
                 self.to_the_end(async move { done(shared.settle(&map, &confirmed).await) }).await
             }
             Request::Arrange { map, group } => self.arrange(&map, group).await,
-            Request::Write { shard, batch } => self.write(peer, shard, batch).await,
-            Request::Read { shard, freshness, reads } => {
+            Request::Write { shard, batch, .. } => self.write(peer, shard, batch).await,
+            Request::Read { shard, freshness, reads, .. } => {
                 self.read(peer, shard, freshness, &reads).await
             }
-            Request::Meta(command) => self.change_meta(command).await,
+            Request::Meta { command, .. } => self.change_meta(command).await,
             Request::Raft { from, run, to, to_run, cluster, group, message } => {
                 if to != self.id() {
                     return Response::Refused(Refusal::OtherServer);
                 }
-                if self.map().as_ref().is_none_or(|map| map.cluster != cluster) {
+                if self.map().is_none() {
                     return Response::Refused(Refusal::OtherCluster);
                 }
                 if let Err(refusal) = self.knows((from, run), to_run, cluster).await {
@@ -135,11 +149,7 @@ impl<T: Transport> Shared<T> {
                 self.replicate(group, &message.0).await
             }
             Request::Look => self.look_soon(),
-            Request::Addresses { cluster, addresses } => {
-                let known = self.map().as_ref().map(|map| map.cluster);
-                if known != Some(cluster) {
-                    return Response::Refused(Refusal::OtherCluster);
-                }
+            Request::Addresses { addresses, .. } => {
                 self.peers.addresses().learn(&addresses);
                 Response::Done
             }

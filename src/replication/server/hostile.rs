@@ -109,7 +109,11 @@ async fn an_older_map_is_not_taken_over() {
 async fn a_batch_that_reads_is_malformed() {
     let victims = Victims::start(1).await;
     let commands = vec![Command::Get { key: "a".into() }];
-    let write = Request::Write { shard: ShardId(0), batch: batch(commands) };
+    let write = Request::Write {
+        cluster: victims.map().cluster,
+        shard: ShardId(0),
+        batch: batch(commands),
+    };
     assert_eq!(victims.ask(&write).await, MALFORMED);
     victims.assert_alive().await;
 }
@@ -119,7 +123,8 @@ async fn a_batch_too_large_to_replicate_is_refused_and_its_shard_goes_on() {
     let victims = Victims::start(3).await;
     let value = value!({ "filling": "x".repeat(11 << 20) });
     let put = Command::Put { key: "big".into(), value, condition: Condition::Always };
-    let frame = message::encode(&Request::Write { shard: ShardId(0), batch: batch(vec![put]) });
+    let (cluster, batch) = (victims.map().cluster, batch(vec![put]));
+    let frame = message::encode(&Request::Write { cluster, shard: ShardId(0), batch });
     for server in 0..3 {
         let answer = victims.send_to(server, frame.clone()).await.unwrap();
         assert!(matches!(answer, Response::Refused(_)), "server {server}");
@@ -155,7 +160,8 @@ async fn replicas_refuse_messages_that_contradict_themselves() {
 async fn a_million_reads_of_a_byte_each_are_malformed() {
     const READS: u32 = 1_000_000;
     let victims = Victims::start(1).await;
-    let reads = |reads| Request::Read { shard: ShardId(0), freshness: Freshness::Stale, reads };
+    let (cluster, shard, freshness) = (victims.map().cluster, ShardId(0), Freshness::Stale);
+    let reads = |reads| Request::Read { cluster, shard, freshness, reads };
     let mut frame = message::encode(&reads(vec![]));
     assert_eq!(frame.pop(), Some(0), "the length of the list comes last");
     let one = message::encode(&reads(vec![Read::Count])).pop().unwrap();
@@ -201,11 +207,13 @@ async fn no_cut_or_damaged_frame_makes_a_server_panic() {
     const FLIPS: usize = 40;
     let victims = Victims::start(1).await;
     let delete = Command::Delete { key: "a".into() };
+    let cluster = victims.map().cluster;
     let requests = [
         Request::Identify,
         Request::Found(victims.map()),
-        Request::Write { shard: ShardId(0), batch: batch(vec![delete]) },
+        Request::Write { cluster, shard: ShardId(0), batch: batch(vec![delete]) },
         Request::Read {
+            cluster,
             shard: ShardId(0),
             freshness: Freshness::Stale,
             reads: vec![Read::Get("a".into()), Read::Count],

@@ -86,6 +86,7 @@ impl Dir {
         let line = server.until("\n");
         let port = line.strip_prefix("Binding the Port: ('127.0.0.1', ").expect(&line);
         server.port = port.trim_end_matches(")\n").parse().unwrap();
+        server.data = server.until("\n");
         server
     }
 
@@ -93,6 +94,7 @@ impl Dir {
     pub(super) fn server_at(&self, port: u16, args: &str) -> Process {
         let mut server = self.start("kvServer", &format!("-a 127.0.0.1 -p {port} {args}"));
         server.until(&format!("Binding the Port: ('127.0.0.1', {port})\n"));
+        server.data = server.until("\n");
         server.port = port;
         server
     }
@@ -145,6 +147,8 @@ pub(super) struct Process {
     errors: Option<JoinHandle<String>>,
     /// Where it listens, if it is a server.
     pub(super) port: u16,
+    /// What a server says of its data.
+    pub(super) data: String,
 }
 
 impl Process {
@@ -176,7 +180,15 @@ impl Process {
             stderr.map(|mut stderr| stderr.read_to_string(&mut errors).unwrap());
             errors
         });
-        Self { child, stdin, output, unread: Vec::new(), errors: Some(errors), port: 0 }
+        Self {
+            child,
+            stdin,
+            output,
+            unread: Vec::new(),
+            errors: Some(errors),
+            port: 0,
+            data: String::new(),
+        }
     }
 
     /// Standard output up to the next `mark`, and that.
