@@ -26,7 +26,7 @@ impl Value {
     /// Fields come in byte order of their names. Floats have the fewest digits that read back to
     /// the same number and always a point or an exponent: `1.0`, `1000.0`, `1e+20`, `1e-05`.
     /// Strings escape the double quote, the backslash and what a terminal would obey instead of showing
-    /// it ([`needs_escape`](super::needs_escape)); everything else stands as it is.
+    /// it ([`needs_escape`]); everything else stands as it is.
     ///
     /// What no store holds is written, too, but not read back: floats that are not finite appear as
     /// `NaN` and `inf`, field names that are not UTF-8 with replacement characters, and what lies
