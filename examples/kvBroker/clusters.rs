@@ -3,6 +3,7 @@
 use triekv::replication::{
     ClusterStatus, Health, NamedCluster, ServerState, ServerStatus, StatusError,
 };
+use triekv::value::Escaped;
 
 use crate::index::counted;
 
@@ -14,11 +15,11 @@ pub(crate) fn choice(clusters: &[NamedCluster]) -> String {
     described.chain(ways).chain([end]).collect::<Vec<_>>().join("\n")
 }
 
-/// `a`, `a and b`, `a, b and c`
+/// `a`, `a and b`, `a, b and c`; escaped, since other servers wrote them.
 pub(crate) fn listed(names: &[impl AsRef<str>]) -> String {
-    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    let names: Vec<String> = names.iter().map(|name| Escaped(name.as_ref()).to_string()).collect();
     match names.split_last() {
-        Some((last, [])) => (*last).to_owned(),
+        Some((last, [])) => last.clone(),
         Some((last, others)) => format!("{} and {last}", others.join(", ")),
         None => "no server".to_owned(),
     }
@@ -43,7 +44,7 @@ fn described(cluster: &NamedCluster) -> String {
     let servers: Vec<String> = servers.iter().map(standing).collect();
     let silent = match cluster.silent.len() {
         0 => String::new(),
-        1 => format!("; {} was silent then", cluster.silent[0]),
+        1 => format!("; {} was silent then", listed(&cluster.silent)),
         _ => format!("; {} were silent then", listed(&cluster.silent)),
     };
     let (servers, founders) = (servers.join(", "), listed(&cluster.founders));
@@ -59,7 +60,7 @@ fn standing(server: &ServerStatus) -> String {
         }
         _ => "down",
     };
-    format!("{} {state}", server.address)
+    format!("{} {state}", Escaped(&server.address))
 }
 
 /// How to go on with `kept` alone.

@@ -27,7 +27,7 @@ pub(crate) async fn connect(
     let builder =
         if options.found_without_majority { builder.found_without_majority() } else { builder };
     let builder = builder.on_waiting(|address| {
-        let text = format!("waiting for {address}, which is still reading its data");
+        let text = format!("waiting for {}, which is still reading its data", Escaped(address));
         // It is waited for, whoever reads that.
         let _ = writeln!(io::stderr(), "{text}");
     });
@@ -68,14 +68,14 @@ pub(crate) fn tell_of_founding<T: Transport>(broker: &Broker<T>) -> io::Result<(
         return Ok(());
     }
     let (servers, cluster) = (counted(broker.servers() as u64, "server"), broker.cluster());
-    writeln!(io::stdout(), "founded a new cluster of {servers}: cluster {cluster}")?;
+    writeln!(Output, "founded a new cluster of {servers}: cluster {cluster}")?;
     let silent: Vec<&str> = broker.unreached().iter().map(|it| it.address.as_str()).collect();
     if silent.is_empty() {
         return Ok(());
     }
     let silent = listed(&silent);
     writeln!(
-        io::stdout(),
+        Output,
         "[WARNING] No answer came from {silent}. If an older cluster has its records there, put nothing \
          now: stop the {servers} of the new one, and start all servers in the directories that they had"
     )

@@ -9,6 +9,7 @@ use triekv::replication::{
     ClusterStatus, Explanation, GroupStatus, Health, Holds, PastStatus, ReplicaState,
     ReplicaStatus, Role, ServerState, ServerStatus, StatusError,
 };
+use triekv::value::Escaped;
 
 use crate::columns::{columns, rounded};
 use crate::failure::errno;
@@ -56,7 +57,8 @@ pub(crate) fn told(status: &ClusterStatus) -> String {
         format!(
             "[WARNING] {} was silent when this cluster was founded, and belongs to another one, cluster \
              {}: !JOIN of it tells what each has, and how to go on with either",
-            stranger.address, stranger.cluster
+            Escaped(&stranger.address),
+            stranger.cluster
         )
     });
     let groups = iter::once(&status.meta).chain(shards).map(|group| group_row(group, servers));
@@ -69,7 +71,7 @@ pub(crate) fn told(status: &ClusterStatus) -> String {
 
 /// What to say of a server whose directory is, or was, from the past.
 fn past(server: &ServerStatus) -> Option<String> {
-    let address = &server.address;
+    let address = Escaped(&server.address);
     Some(match server.past.as_ref()? {
         PastStatus::Waits(evidence) => format!(
             "{address} is FROM THE PAST, and does not count: {evidence}. It begins anew, empty, once \
@@ -78,7 +80,9 @@ fn past(server: &ServerStatus) -> Option<String> {
         PastStatus::SetAside(before) => format!(
             "{address} was FROM THE PAST as server {}: {}. It began anew as a new server; its files \
              are {}",
-            before.server, before.evidence, before.files
+            before.server,
+            before.evidence,
+            Escaped(&before.files)
         ),
         _ => return None,
     })

@@ -286,15 +286,15 @@ async fn a_server_that_answers_garbage_is_down_and_spoils_nothing() {
     until(&broker, settled).await;
 
     // The version and the number of the answer: done, refused as malformed, a status.
-    let endless = [&[2, 10][..], &[0; 5], &[255, 255, 255, 255, 15]].concat();
+    let endless = [&[3, 10][..], &[0; 5], &[255, 255, 255, 255, 15]].concat();
     let garbage: [Garbage; 7] = [
         (Some(vec![]), |error| matches!(error, StatusError::Decode(_))),
         (Some(b"HTTP/1.1 400 Bad Request".to_vec()), |error| {
             matches!(error, StatusError::Decode(_))
         }),
-        (Some(vec![2, 0]), |error| matches!(error, StatusError::Nonsense)),
-        (Some(vec![2, 8, 0]), |error| matches!(error, StatusError::Refused(_))),
-        (Some(vec![2, 10]), |error| matches!(error, StatusError::Decode(_))),
+        (Some(vec![3, 0]), |error| matches!(error, StatusError::Nonsense)),
+        (Some(vec![3, 8, 0]), |error| matches!(error, StatusError::Refused(_))),
+        (Some(vec![3, 10]), |error| matches!(error, StatusError::Decode(_))),
         (Some(endless), |error| matches!(error, StatusError::Decode(_))),
         (None, |error| {
             matches!(error, StatusError::Transport(TransportError::DeadlineExceeded { .. }))
