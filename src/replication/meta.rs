@@ -296,15 +296,6 @@ pub(crate) enum MetaCommand {
         /// Whether what an earlier load did is forgotten.
         anew: bool,
     },
-    /// As [`MetaCommand::NoteLoad`], for whichever load of the file there is: logs from before have it.
-    AdvanceLoad {
-        /// The file.
-        file: FileHash,
-        /// Lines done.
-        lines: u64,
-        /// Whether that is the whole file.
-        finished: bool,
-    },
     /// No file was ever loaded.
     ForgetLoads,
     /// The server belongs to the cluster, in the place of another one that had its address; one that
@@ -395,11 +386,14 @@ impl Meta {
                 }
                 MetaReply::Load(*load)
             }
-            MetaCommand::AdvanceLoad { file, lines, finished } => {
-                self.note_load(file, None, lines, finished)
-            }
             MetaCommand::NoteLoad { file, client, lines, finished } => {
-                self.note_load(file, Some(client), lines, finished)
+                // A load that began anew goes on under another name.
+                let load = self.loads.get_mut(&file).filter(|load| load.client == client);
+                if let Some(load) = load {
+                    load.lines = load.lines.max(lines);
+                    load.finished |= finished;
+                }
+                MetaReply::Done
             }
             MetaCommand::ForgetLoads => {
                 self.loads.clear();
@@ -426,24 +420,6 @@ impl Meta {
                 MetaReply::Done
             }
         }
-    }
-}
-
-impl Meta {
-    fn note_load(
-        &mut self,
-        file: FileHash,
-        client: Option<ClientId>,
-        lines: u64,
-        finished: bool,
-    ) -> MetaReply {
-        if let Some(load) = self.loads.get_mut(&file)
-            && client.is_none_or(|client| client == load.client)
-        {
-            load.lines = load.lines.max(lines);
-            load.finished |= finished;
-        }
-        MetaReply::Done
     }
 }
 
@@ -524,8 +500,9 @@ mod tests {
         let load = Load { client: ClientId(7), lines: 0, finished: false };
         assert_eq!(begin(&mut meta, 7, false), MetaReply::Load(load));
         assert_eq!(begin(&mut meta, 8, false), MetaReply::Load(load));
-        meta.change(MetaCommand::AdvanceLoad { file, lines: 10, finished: true });
-        meta.change(MetaCommand::AdvanceLoad { file, lines: 5, finished: false });
+        let client = ClientId(7);
+        meta.change(MetaCommand::NoteLoad { file, client, lines: 10, finished: true });
+        meta.change(MetaCommand::NoteLoad { file, client, lines: 5, finished: false });
         let done = Load { lines: 10, finished: true, ..load };
         assert_eq!(begin(&mut meta, 9, false), MetaReply::Load(done));
         let anew = Load { client: ClientId(9), ..load };

@@ -648,15 +648,12 @@ impl<T: Transport> Shared<T> {
         deaf: impl Future<Output = ()> + Send + 'static,
     ) -> Vec<JoinHandle<()>> {
         let failure = self.storage.failure();
-        let verdicts = match self.past.get() {
-            Some(evidence) => {
-                let waiting = Arc::clone(self).wait_in_the_past(*evidence);
-                failure.spawn("the task that waits to begin anew", waiting)
-            }
-            None => {
-                let watching = Arc::clone(self).watch_verdicts();
-                failure.spawn("the task that hears what others remember", watching)
-            }
+        let verdicts = if let Some(evidence) = self.past.get() {
+            let waiting = Arc::clone(self).wait_in_the_past(*evidence);
+            failure.spawn("the task that waits to begin anew", waiting)
+        } else {
+            let watching = Arc::clone(self).watch_verdicts();
+            failure.spawn("the task that hears what others remember", watching)
         };
         let addresses = Arc::clone(self).watch_addresses();
         let addresses = failure.spawn("the task that looks after addresses", addresses);

@@ -106,19 +106,8 @@ impl Sessions {
     ///
     /// [`LogError`] if it cannot be read, or is no table.
     pub(crate) fn read_from<R: Read>(input: &mut SnapshotReader<R>) -> Result<Self, LogError> {
-        Self::read_if_any(input)?.ok_or_else(|| input.malformed())
-    }
-
-    /// As [`Sessions::read_from`]; `None` where the snapshot ends.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Sessions::read_from`].
-    pub(crate) fn read_if_any<R: Read>(
-        input: &mut SnapshotReader<R>,
-    ) -> Result<Option<Self>, LogError> {
-        let Some(count) = input.next_item()? else { return Ok(None) };
-        let count = message::decode::<usize>(count).ok().filter(|count| *count <= SESSIONS_MAX);
+        let count = input.next_item()?.and_then(|count| message::decode::<usize>(count).ok());
+        let count = count.filter(|count| *count <= SESSIONS_MAX);
         let mut sessions = Self::default();
         for _ in 0..count.ok_or_else(|| input.malformed())? {
             let item = input.next_item()?.and_then(|item| message::decode(item).ok());
@@ -129,7 +118,7 @@ impl Sessions {
                 return Err(input.malformed());
             }
         }
-        Ok(Some(sessions))
+        Ok(sessions)
     }
 }
 

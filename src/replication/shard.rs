@@ -165,8 +165,7 @@ impl StateMachine for Shard {
     fn read_from<R: Read>(input: &mut SnapshotReader<R>) -> Result<Self, LogError> {
         let sessions = Sessions::read_from(input)?;
         let documents = Documents::read_from(input)?;
-        // Those from before have none.
-        let loads = Sessions::read_if_any(input)?.unwrap_or_default();
+        let loads = Sessions::read_from(input)?;
         Ok(Self { documents, sessions, loads })
     }
 }
@@ -257,19 +256,6 @@ mod tests {
             assert!(shard.documents.is_empty());
         }
         assert_eq!(loaded(&mut Shard::default(), 1, &batch), (0, 2));
-    }
-
-    #[test]
-    fn a_snapshot_from_before_there_were_loads_is_read() {
-        let mut shard = Shard::default();
-        shard.apply(1, &put(1, 1));
-        let mut snapshot = SnapshotWriter::new(Vec::new(), b"").unwrap();
-        shard.sessions.write_to(&mut snapshot).unwrap();
-        shard.documents.write_to(&mut snapshot).unwrap();
-        let snapshot = snapshot.finish().unwrap();
-        let mut input = SnapshotReader::new(&snapshot[..], "shard").unwrap();
-        let other = Shard::read_from(&mut input).unwrap();
-        assert_eq!((other.documents, other.sessions), (shard.documents, shard.sessions));
     }
 
     fn set(

@@ -272,8 +272,6 @@ impl Trouble {
             return None;
         }
         match fault {
-            Fault::Past if !active.is_empty() => None,
-            Fault::Past => free.choose(&mut self.draws).map(|victim| vec![*victim]),
             Fault::Join | Fault::Leave if is_moving || is_down => None,
             Fault::Join => (members == self.base).then(|| vec![count]),
             Fault::Leave if members == self.base => None,
@@ -283,14 +281,14 @@ impl Trouble {
                 free.choose(&mut self.draws).map(|victim| vec![*victim])
             }
             Fault::Halves | Fault::LeaderAlone | Fault::OneWay if is_cut => None,
-            Fault::KillAll if !active.is_empty() => None,
+            Fault::KillAll | Fault::Past if !active.is_empty() => None,
             Fault::KillAll => Some(free),
             Fault::Halves => {
                 free.shuffle(&mut self.draws);
                 free.truncate((count - 1) / 2);
                 (!free.is_empty()).then_some(free)
             }
-            Fault::Kill | Fault::Pause | Fault::Restart | Fault::LogWithoutReader => {
+            Fault::Kill | Fault::Pause | Fault::Past | Fault::Restart | Fault::LogWithoutReader => {
                 free.choose(&mut self.draws).map(|victim| vec![*victim])
             }
             Fault::KillLeader

@@ -362,6 +362,8 @@ async fn a_load_that_was_interrupted_begins_anew_in_a_cluster_that_was_emptied()
     reached.await.unwrap();
     loading.abort();
     assert!(loading.await.unwrap_err().is_cancelled());
+    // What is on its way arrives before anything is deleted.
+    sleep(Duration::from_secs(10)).await;
 
     let mut deletes = JoinSet::new();
     for n in 0..LINES {

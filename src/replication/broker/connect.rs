@@ -382,7 +382,7 @@ impl<T: Transport> BrokerBuilder<T> {
                 }
                 map => {
                     let map = map?;
-                    return Ok(Named { identities, unreached, map, moved, copied, founded });
+                    return Ok(Named { identities, unreached, map, founded, moved, copied });
                 }
             }
         }

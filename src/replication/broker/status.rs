@@ -459,9 +459,9 @@ fn server_status(id: ServerId, address: &str, reports: &Reports) -> ServerStatus
     let is_replaced = |report: &ServerReport| {
         report.past.set_aside.as_ref().is_some_and(|before| before.server == id)
     };
-    let noticed = || match others.clone().any(is_replaced) {
-        true => None,
-        false => others.clone().find_map(|report| report.past.others.get(&id).copied()),
+    let noticed = || {
+        let noticed = others.clone().find_map(|report| report.past.others.get(&id).copied());
+        noticed.filter(|_| !others.clone().any(is_replaced))
     };
     let waits = || own.and_then(|past| past.own).or_else(noticed).map(PastStatus::Waits);
     ServerStatus { id, address: address.to_owned(), state, past: set_aside.or_else(waits) }

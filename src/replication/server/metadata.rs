@@ -189,7 +189,7 @@ impl Metadata {
     pub(super) fn set_aside(&self) -> Result<String, LogError> {
         let names = self.list()?;
         let is_free = |prefix: &String| !names.iter().any(|name| name.starts_with(prefix));
-        let prefix = (1_u32..).map(|number| format!("{ASIDE}{number}.")).find(is_free);
+        let prefix = (1..=u32::MAX).map(|number| format!("{ASIDE}{number}.")).find(is_free);
         let prefix = prefix.unwrap_or_default();
         self.write(PAST, &prefix)?;
         self.finish_setting_aside()?;
