@@ -312,3 +312,25 @@ async fn servers_that_have_all_moved_are_found_by_a_server_file_alone() {
     }
     overwrite(&broker, 2).await;
 }
+
+#[tokio::test]
+async fn a_server_that_left_while_it_was_down_is_told_when_it_comes_back() {
+    let mut archive = Archive::start(3).await;
+    let broker = archive.broker().await;
+    overwrite(&broker, 1).await;
+    archive.stop(0).await;
+    broker.leave(&name(0)).await.unwrap();
+    status_until(&broker, |status| status.servers.len() == 2 && status.moves == 0).await;
+    archive.restart(0).await;
+    // It knows by itself: nobody else is named.
+    let start = std::time::Instant::now();
+    loop {
+        let alone = Broker::builder(archive.network.named("alone")).servers([name(0)]);
+        let alone = alone.deadline(DEADLINE).connect().await.unwrap();
+        if alone.left() == [name(0)] {
+            break;
+        }
+        assert!(start.elapsed() < Duration::from_mins(1), "it was not told");
+    }
+    assert_overwritten(&broker, 1).await;
+}
