@@ -63,7 +63,7 @@ fn standing(server: &ServerStatus) -> String {
     format!("{} {state}", Escaped(&server.address))
 }
 
-/// How to go on with `kept` alone.
+/// The way to go on with `kept` alone.
 fn way(kept: &NamedCluster, clusters: &[NamedCluster]) -> String {
     let id = kept.status.cluster;
     let others = clusters.iter().filter(|other| other.status.cluster != id);

@@ -12,7 +12,7 @@ const JOIN: &str = "!JOIN";
 const LEAVE: &str = "!LEAVE";
 const RECOVER: &str = "!UNSAFE-RECOVER";
 
-/// What separates words, as in the grammar.
+/// The characters that separate words, as in the grammar.
 const BLANKS: [char; 2] = [' ', '\t'];
 
 /// Whether the line begins with one of these verbs.

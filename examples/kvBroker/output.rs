@@ -3,14 +3,14 @@
 use std::io::{self, Write};
 use std::sync::OnceLock;
 
-/// Why something was lost first.
+/// The first error that lost a part of the output.
 static LOST: OnceLock<io::Error> = OnceLock::new();
 
 /// Standard output. Writing to it never fails: see [`lost`].
 #[derive(Clone, Copy)]
 pub(crate) struct Output;
 
-/// Why a part of the output could not be written, if one could not.
+/// The error that lost a part of the output, if one did.
 pub(crate) fn lost() -> Option<&'static io::Error> {
     LOST.get()
 }

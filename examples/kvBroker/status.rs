@@ -69,7 +69,7 @@ pub(crate) fn told(status: &ClusterStatus) -> String {
     rows.collect::<Vec<_>>().join("\n")
 }
 
-/// What to say of a server whose directory is, or was, from the past.
+/// The line about a server whose directory is, or was, from the past.
 fn past(server: &ServerStatus) -> Option<String> {
     let address = Escaped(&server.address);
     Some(match server.past.as_ref()? {

@@ -97,7 +97,7 @@ struct Options {
     quiet: bool,
 }
 
-/// How long the end waits for lines to be written.
+/// The longest time that the end waits for lines to be written.
 const LAST_LINES_TIME: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {

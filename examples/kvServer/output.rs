@@ -26,7 +26,7 @@ struct Queue {
     bytes: Vec<u8>,
     /// Lines that were lost and not told of yet.
     lost: usize,
-    /// Whether the thread is writing what it took out.
+    /// Set while the thread writes what it took out.
     writing: bool,
 }
 

@@ -14,7 +14,7 @@ use tokio::time;
 const TERMINATED: u8 = 143;
 const INTERRUPTED: u8 = 130;
 
-/// How long the process goes on after the first signal: a little longer than a clean stop takes.
+/// The time that the process goes on after the first signal: a little longer than a clean stop.
 const END_TIME: Duration = Duration::from_millis(600);
 
 /// Watches the signals from now on. What is returned gives the exit status once the first of them has
@@ -72,7 +72,7 @@ impl Signals {
     }
 }
 
-/// Whether the program was started with SIGHUP ignored, as Linux tells.
+/// Returns true if the program was started with SIGHUP ignored, as Linux tells.
 #[cfg(unix)]
 fn ignores_hang_ups() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

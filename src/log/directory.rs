@@ -113,7 +113,7 @@ pub(super) fn replaced(error: &io::Error) -> Option<&str> {
     Some(&replaced.directory)
 }
 
-/// What tells the directory that was opened from another one at its path.
+/// Tells the directory that was opened from another one at its path.
 #[derive(Debug)]
 struct Held {
     directory: PathBuf,

@@ -35,7 +35,7 @@ pub(super) fn number(file_name: &str) -> Option<u32> {
     (name(number) == file_name).then_some(number)
 }
 
-/// Whether a file of this name is a segment.
+/// Returns true if a file of this name is a segment.
 pub(crate) fn is_segment(file_name: &str) -> bool {
     number(file_name).is_some()
 }

@@ -15,7 +15,7 @@ use super::{Disk, LogError};
 /// How long a batch for which there is no room waits before it is tried again.
 const FULL_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often a full disk is asked for room while nothing is to be written.
+/// The pause before a full disk is asked for room again while nothing is to be written.
 const FULL_QUESTION: Duration = Duration::from_millis(500);
 
 /// The part of a sync's time that is waited for others to share the next one: a half.

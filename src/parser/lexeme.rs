@@ -15,7 +15,7 @@ use super::{ParseError, ParseErrorKind};
 use crate::value::Value;
 use crate::value::plain::plain_len;
 
-/// What a parser gives: what is left, and what it made of the rest.
+/// The result of a parser: the rest of the input, and the parsed part.
 pub(super) type Parsed<'a, T> = IResult<&'a str, T, Fault<'a>>;
 
 /// An error inside the grammar, at the start of `rest`.

@@ -484,7 +484,7 @@ impl<T: Transport> Broker<T> {
         lane.write(command, deadline).await
     }
 
-    /// What became of a write: unknown, if nobody says so in time.
+    /// Waits for the outcome of a write: unknown, if none comes in time.
     async fn written(
         &self,
         key: &str,

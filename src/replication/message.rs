@@ -256,7 +256,7 @@ pub(crate) struct Introduction {
     /// Its replicas, as they were at the start of this run.
     #[serde(deserialize_with = "bounded")]
     pub(crate) standings: Vec<Standing>,
-    /// Whether its earlier promises and runs do not count, since its operator says so.
+    /// Set if its operator has it go on in spite of its earlier promises and runs.
     pub(crate) accept_past: bool,
 }
 

@@ -333,7 +333,7 @@ pub(crate) enum MetaCommand {
         client: ClientId,
         /// Lines done.
         lines: u64,
-        /// Whether that is the whole file.
+        /// Set if that is the whole file.
         finished: bool,
     },
 }

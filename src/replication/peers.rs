@@ -28,7 +28,7 @@ pub(crate) const MEET_TIME: Duration = Duration::from_secs(1);
 /// The newest runs that a server keeps of its own.
 pub(crate) const RUNS_MAX: usize = 1024;
 
-/// How a server reaches the others.
+/// The way from a server to the others.
 #[derive(Debug)]
 pub(crate) struct Peers<T> {
     me: Myself,
@@ -41,11 +41,11 @@ pub(crate) struct Peers<T> {
     acquaintances: Mutex<Acquaintances>,
     /// A message met another server than the one that it was for.
     elsewhere: Notify,
-    /// What another server said that ends this run.
+    /// The verdict of another server that ends this run.
     verdict: watch::Sender<Option<Verdict>>,
 }
 
-/// What a server says of itself when it introduces itself.
+/// A server as it introduces itself to others.
 #[derive(Debug, Clone)]
 pub(crate) struct Myself {
     pub(crate) server: ServerId,
@@ -53,7 +53,7 @@ pub(crate) struct Myself {
     pub(crate) runs: Vec<RunId>,
     /// The replicas as they were at the start of this run.
     pub(crate) standings: Vec<Standing>,
-    /// Whether what the server promised before does not count.
+    /// Set if earlier promises do not count.
     pub(crate) accept_past: bool,
 }
 
@@ -64,7 +64,7 @@ impl Myself {
     }
 }
 
-/// What another server found that this one cannot go on with.
+/// A finding of another server with which this one cannot go on.
 #[derive(Debug, Clone)]
 pub(crate) enum Verdict {
     /// This server's directory is from the past.
@@ -204,7 +204,7 @@ impl<T: Transport> Peers<T> {
         self.acquaintances().run(server)
     }
 
-    /// What this server knows of the others.
+    /// The servers that introduced themselves to this one.
     pub(crate) fn acquaintances(&self) -> MutexGuard<'_, Acquaintances> {
         self.acquaintances.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -237,7 +237,7 @@ impl<T: Transport> Peers<T> {
     }
 }
 
-/// Why another server gave no answer, or none that helps.
+/// The reason why another server gave no answer, or none that helps.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PeerError {
     /// No map names its address.

@@ -97,7 +97,7 @@ impl fmt::Display for Evidence {
     }
 }
 
-/// What one replica promised to this server.
+/// The promises of one replica to this server.
 #[derive(Debug, Clone, Copy, Default)]
 struct Promise {
     vote: Option<Term>,

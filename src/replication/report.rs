@@ -30,7 +30,7 @@ pub(crate) struct ServerReport {
     pub(crate) groups: Vec<GroupReport>,
     /// Directories from the past.
     pub(crate) past: Past,
-    /// Whether its disk is full.
+    /// Set while its disk is full.
     pub(crate) disk_full: bool,
 }
 

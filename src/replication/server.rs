@@ -46,10 +46,10 @@ mod status;
 use introductions::Objection;
 use metadata::Metadata;
 
-/// How long a clean stop takes at most.
+/// The longest time that a clean stop takes.
 const STOP_TIME: Duration = Duration::from_millis(500);
 
-/// How much of that it waits for other servers to take over what this one leads.
+/// The part of it in which other servers may take over what this one leads.
 const HAND_OVER_TIME: Duration = Duration::from_millis(350);
 
 /// How much of it has passed when the log is closed although groups still run: one that waits for
@@ -285,7 +285,7 @@ impl<T: Transport> ServerBuilder<T> {
     }
 }
 
-/// How far a server has started.
+/// The stages of a server's start.
 enum Stage<T> {
     /// It reads its data.
     Reading,
@@ -303,9 +303,9 @@ struct Data {
     storage: Storage,
     /// Where it is, for messages.
     location: String,
-    /// What was set aside before, if anything was.
+    /// The server that was set aside before, if one was.
     set_aside: Option<SetAside>,
-    /// Whether nothing was there.
+    /// Set if the disk was empty.
     is_new: bool,
 }
 
@@ -406,7 +406,7 @@ impl<T: Transport> Server<T> {
         &self.shared.location
     }
 
-    /// Whether it began with nothing, and so with an id that no server had before.
+    /// Returns true if it began with nothing, and so with an id that no server had before.
     pub fn is_new(&self) -> bool {
         self.shared.is_new
     }
@@ -468,13 +468,13 @@ struct Shared<T> {
     settings: Settings,
     started: Instant,
     storage: Storage,
-    /// Where the data are, for messages.
+    /// The place of the data, for messages.
     location: String,
-    /// Whether it began with nothing.
+    /// Set if it began with nothing.
     is_new: bool,
     /// Set at the start of a server that takes part in nothing: its directory is from the past.
     past: OnceLock<Evidence>,
-    /// What this server was before, if its directory was from the past.
+    /// The server that this one was before, if its directory was from the past.
     set_aside: Option<SetAside>,
     /// Held while another server is received.
     receiving: tokio::sync::Mutex<()>,

@@ -250,7 +250,7 @@ fn what_a_terminal_would_obey_is_printed_as_an_escape_and_reads_back() {
     assert!(['\u{200c}', '\u{200d}'].iter().all(|joiner| shown.contains(*joiner)));
 }
 
-/// Whether the escape of a character has its number in it.
+/// Returns true if the escape of a character has its number in it.
 fn needs_u_escape(character: char) -> bool {
     needs_escape(character) && !matches!(character, '\n' | '\r' | '\t' | '\u{8}' | '\u{c}')
 }

@@ -42,7 +42,7 @@ const DIRECTORIES: &str = env!("CARGO_TARGET_TMPDIR");
 const PIPE_BYTES: usize = 64 << 10;
 const PAGE_BYTES: usize = 4 << 10;
 
-/// Where the log of a server goes.
+/// The place to which the log of a server goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Log {
     /// Into its file.

@@ -339,7 +339,7 @@ const NEVER_BUFFERED: &[&str] = &[
     "untagged_with_keys",
 ];
 
-/// What became of a sample.
+/// The outcome of a sample.
 #[derive(Debug, PartialEq)]
 enum Outcome {
     ReadsBack,
@@ -389,7 +389,7 @@ fn outcome<T: Serialize + DeserializeOwned + Debug>(source: &T, store: &Store) -
     }
 }
 
-/// What serde does with the content of a representation.
+/// The way in which serde reads the content of a representation.
 #[derive(Clone, Copy, PartialEq)]
 enum Reading {
     /// It reads it in one go.

@@ -1,6 +1,6 @@
 use super::*;
 
-/// What every disk does, whatever it is made of.
+/// Checks the behaviour that all disks share.
 pub(in crate::log) fn exercise(disk: &dyn Disk) {
     assert!(disk.list().unwrap().is_empty());
     let not_found = |outcome: io::Error| assert_eq!(outcome.kind(), io::ErrorKind::NotFound);

@@ -38,10 +38,10 @@ use crate::transport::{Transport, TransportError};
 /// How long a server may take to say who it is.
 const IDENTIFY_TIME: Duration = Duration::from_secs(2);
 
-/// How long servers may go on reading their data before that is the answer.
+/// The longest time that servers which read their data are waited for.
 const STARTING_TIME: Duration = Duration::from_mins(1);
 
-/// How long to wait before servers that read their data are asked again.
+/// The pause before servers that read their data are asked again.
 const STARTING_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long founding a cluster may take.
@@ -69,7 +69,7 @@ pub enum ConnectError {
     /// Fewer servers answer than copies are wanted. Start servers, or ask for fewer copies.
     #[error("{reached} servers answer, fewer than the {copies} copies")]
     TooFewServers {
-        /// How many servers answer.
+        /// The number of servers that answer.
         reached: usize,
         /// How many copies were asked for.
         copies: usize,
@@ -84,11 +84,11 @@ pub enum ConnectError {
          founded with {needed} at least, since those that are silent may hold an older one"
     )]
     TooFewToFound {
-        /// How many servers answer.
+        /// The number of servers that answer.
         reached: usize,
-        /// How many are named.
+        /// The number of servers that are named.
         named: usize,
-        /// How many have to answer.
+        /// The number of servers that have to answer.
         needed: usize,
         /// Those that do not.
         unreached: Vec<Unreached>,
@@ -99,7 +99,7 @@ pub enum ConnectError {
     OtherVersion {
         /// Its address.
         address: String,
-        /// What it said.
+        /// Its answer.
         source: DecodeError,
     },
     /// These servers were still reading their data after a minute. Connect again.
@@ -107,7 +107,7 @@ pub enum ConnectError {
     Starting {
         /// Their addresses.
         servers: Vec<String>,
-        /// How long they were waited for.
+        /// The time that they were waited for.
         waited: Duration,
     },
     /// More servers than a cluster can have. Name fewer.
@@ -540,7 +540,7 @@ struct Named {
     identities: Vec<(String, Identity)>,
     unreached: Vec<Unreached>,
     map: ClusterMap,
-    /// Whether it was not founded before.
+    /// Set if it was not founded before.
     founded: bool,
     /// Members that were found at other addresses than the map has.
     moved: Vec<(ServerId, String)>,

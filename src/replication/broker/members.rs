@@ -13,7 +13,7 @@ use crate::replication::meta::{ClusterMap, MetaCommand, MetaReply, SERVERS_MAX};
 use crate::replication::{ClusterId, ServerId, placement};
 use crate::transport::Transport;
 
-/// How long to wait before a server that reads its data is asked again.
+/// The pause before a server that reads its data is asked again.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Why a server did not join or leave the cluster.
@@ -87,7 +87,7 @@ pub struct Moved {
     pub address: String,
     /// The address that the cluster knows, where it is not.
     pub before: String,
-    /// Whether the cluster knows the new address now. It does not if group 0 has no majority;
+    /// Set once the cluster knows the new address. It does not if group 0 has no majority;
     /// [`Broker::join`] tells it later.
     pub noted: bool,
 }
@@ -105,7 +105,7 @@ pub struct Copied {
     pub copy: String,
 }
 
-/// Where a member is that answers at an address which the map lacks.
+/// The place of a member that answers at an address which the map lacks.
 pub(super) enum Whereabouts {
     /// It answers at the address of the map, too.
     Same,

@@ -51,7 +51,7 @@ pub enum RecoverError {
     Broker(#[source] BrokerError),
 }
 
-/// What a recovery went on with, and what may be lost.
+/// The replica that a recovery went on with, and the writes that may be lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Recovery {

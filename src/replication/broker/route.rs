@@ -45,7 +45,7 @@ pub(super) enum RouteError {
 }
 
 impl RouteError {
-    /// What it means for a write: where an attempt may have been carried out, nobody knows.
+    /// The error of a write: its outcome is unknown if an attempt may have been carried out.
     pub(super) fn for_write(&self, group: GroupId) -> BrokerError {
         match self {
             Self::NoMajority { ambiguous: true, .. } => {

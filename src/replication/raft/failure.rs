@@ -17,7 +17,7 @@ use crate::log::LogError;
 use crate::replication::ServerId;
 use crate::replication::promise::Evidence;
 
-/// Why a running server stopped by itself.
+/// The reason why a running server stopped by itself.
 #[derive(Debug, Clone, Error)]
 #[non_exhaustive]
 pub enum ServerFailure {
@@ -53,7 +53,7 @@ pub enum ServerFailure {
     },
 }
 
-/// Why the server cannot go on, once it cannot; the first reason counts. Clones share it.
+/// The reason why the server cannot go on, once there is one; the first counts. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Failure(Arc<watch::Sender<Option<ServerFailure>>>);
 
@@ -87,7 +87,7 @@ impl Failure {
         });
     }
 
-    /// Whether there is a reason.
+    /// Returns true once there is a reason.
     pub(crate) fn is_noted(&self) -> bool {
         self.0.borrow().is_some()
     }

@@ -24,7 +24,7 @@ pub(crate) enum Need {
 /// What the disk had no room for when it was asked last; clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Room {
-    /// Where the disk is, for messages.
+    /// The place of the disk, for messages.
     location: Arc<str>,
     lacking: Arc<Mutex<BTreeSet<Need>>>,
 }

@@ -45,7 +45,7 @@ fn group_of(name: &str) -> Option<GroupId> {
     group.parse().ok().map(GroupId)
 }
 
-/// Whether a file of this name is a snapshot.
+/// Returns true if a file of this name is a snapshot.
 pub(crate) fn is_snapshot(name: &str) -> bool {
     group_of(name).is_some_and(|group| name == name_of(group))
 }

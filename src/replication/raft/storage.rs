@@ -78,7 +78,7 @@ const SEGMENTS_MAX: usize = 8;
 pub(crate) struct Storage(Arc<Shared>);
 
 struct Shared {
-    /// Where the disk is, for messages.
+    /// The place of the disk, for messages.
     location: String,
     /// Whether there is a log on the disk; entries are kept in memory alone otherwise.
     durable: bool,
@@ -230,12 +230,12 @@ impl Storage {
         self.log().is_none_or(|log| log.has_room(bytes))
     }
 
-    /// What the disk has no room for.
+    /// The work for which the disk has no room.
     pub(crate) fn room(&self) -> &Room {
         &self.0.room
     }
 
-    /// Why the server cannot go on: the log has stopped or was found damaged, or a task has failed.
+    /// The reason why the server cannot go on: the log stopped or is damaged, or a task has failed.
     pub(crate) fn failure(&self) -> &Failure {
         &self.0.failure
     }
@@ -281,7 +281,7 @@ impl Storage {
         open.as_ref().map(|open| Arc::clone(&open.disk)).ok_or_else(|| self.closed())
     }
 
-    /// Where the disk is, for messages.
+    /// The place of the disk, for messages.
     pub(super) fn location(&self) -> &str {
         &self.0.location
     }
@@ -410,7 +410,7 @@ impl RaftWork {
 struct RaftCommitter {
     /// Those who wait for what was staged.
     staged: Vec<Done>,
-    /// Why a batch was given up, once one was. What comes later would not fit what is on disk.
+    /// The reason why a batch was given up. Later records would not follow those on the disk.
     given_up: Option<LogError>,
     failure: Failure,
     room: Room,

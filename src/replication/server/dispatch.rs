@@ -29,7 +29,7 @@ const PROPOSAL_BYTES_MAX: usize = COMMAND_BYTES_MAX + (2 << 20);
 /// Bytes of answers after which a response goes without the rest; the broker asks again for them.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
-/// What the transport calls: the server behind a frame, once it has read what it had.
+/// The handler of the transport: passes each frame to the server, once that has read its data.
 pub(super) struct Dispatch<T>(pub(super) watch::Receiver<Stage<T>>);
 
 impl<T: Transport> Dispatch<T> {

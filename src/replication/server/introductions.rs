@@ -73,7 +73,7 @@ impl<T: Transport> Shared<T> {
         }
         let known = self.peers.run_of(server);
         if let Some(known) = known.filter(|known| *known != run)
-            && let Some(address) = self.runs_at(server, known).await
+            && let Some(address) = self.runs_at(server, |run| run == known).await
         {
             tracing::error!(%server, address, "another process has started with its identity");
             return Response::Introduced(Reception::Twin { address });
@@ -114,26 +114,14 @@ impl<T: Transport> Shared<T> {
         kept.map_err(|error| self.cannot_keep(&error))
     }
 
-    /// The address of `server` if it still runs there in run `known`.
-    async fn runs_at(&self, server: ServerId, known: RunId) -> Option<String> {
+    /// The address at which the cluster knows `server`, if a process with its identity answers there
+    /// that is in such a run.
+    async fn runs_at(&self, server: ServerId, is_such: impl Fn(RunId) -> bool) -> Option<String> {
         let address = self.peers.addresses().get(server)?;
         let deadline = Instant::now() + TWIN_TIME;
         let found = self.peers.call_at(&address, &Request::Identify, deadline).await;
-        let is_there = |found: &Identity| found.server == server && found.run == known;
+        let is_there = |found: &Identity| found.server == server && is_such(found.run);
         matches!(found, Ok(Response::Identity(found)) if is_there(&found)).then_some(address)
-    }
-
-    /// The address of another process that runs with this server's identity, if one answers where the
-    /// cluster knows the server. `own` is the address at which this one listens.
-    pub(super) async fn twin(&self, own: &str) -> Option<String> {
-        let address = self.map().as_ref()?.servers.get(&self.id())?.clone();
-        if address == own {
-            return None;
-        }
-        let deadline = Instant::now() + TWIN_TIME;
-        let found = self.peers.call_at(&address, &Request::Identify, deadline).await;
-        let other = |found: &Identity| found.server == self.id() && found.run != self.peers.run();
-        matches!(found, Ok(Response::Identity(found)) if other(&found)).then_some(address)
     }
 
     /// The objection to this server's taking part with what it has, if there is one. `own` is the
@@ -143,10 +131,13 @@ impl<T: Transport> Shared<T> {
         if self.storage.standings().is_empty() {
             return None;
         }
-        match self.twin(own).await {
-            Some(address) => Some(Objection::Twin(address)),
-            None => self.meet_all().await.err(),
+        let me = self.id();
+        if self.peers.addresses().get(me).is_some_and(|known| known != own)
+            && let Some(address) = self.runs_at(me, |run| run != self.peers.run()).await
+        {
+            return Some(Objection::Twin(address));
         }
+        self.meet_all().await.err()
     }
 
     /// Sets the files of this server aside, and begins anew on its disk, as a new server.
@@ -201,7 +192,7 @@ impl<T: Transport> Shared<T> {
         Ok(())
     }
 
-    /// Whether each group in which this server votes has a leader without it.
+    /// Returns true if each group in which this server votes has a leader without it.
     pub(super) async fn can_be_replaced(&self) -> bool {
         let Some(map) = self.map().clone() else { return false };
         // A leader may count this server for as long after it has heard of it last.
@@ -255,8 +246,12 @@ impl<T: Transport> Shared<T> {
         }
     }
 
-    /// Whether the message is from the run of a server that introduced itself to this one, and for the
-    /// present run of this one.
+    /// Checks that a message is from the run of a server that introduced itself to this one, and for
+    /// the present run of this one.
+    ///
+    /// # Errors
+    ///
+    /// The refusal to send instead.
     pub(super) async fn knows(
         &self,
         from: (ServerId, RunId),

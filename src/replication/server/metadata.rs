@@ -57,8 +57,8 @@ const CHECKSUM_BYTES: usize = 4;
 /// The longest file: what is in it came in a frame.
 const FILE_BYTES_MAX: u64 = FRAME_BYTES_MAX as u64 + CHECKSUM_BYTES as u64;
 
-/// Whether a file is part of what a server keeps, whole: not one that was set aside, or of somebody
-/// else.
+/// Returns true for the names of a server's whole files: not for unfinished ones, for those that were
+/// set aside, or for those of others.
 fn is_kept(name: &str) -> bool {
     [IDENTITY, MAP, RUNS, PEERS].contains(&name) || log::is_segment(name) || raft::is_snapshot(name)
 }

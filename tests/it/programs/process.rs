@@ -147,7 +147,7 @@ pub(super) struct Process {
     errors: Option<JoinHandle<String>>,
     /// Where it listens, if it is a server.
     pub(super) port: u16,
-    /// What a server says of its data.
+    /// The line in which a server names its data.
     pub(super) data: String,
 }
 

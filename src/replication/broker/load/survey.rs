@@ -60,7 +60,7 @@ impl Survey {
         self.again.get(at).map(|(_, earlier)| *earlier)
     }
 
-    /// Whether a later line has a record of the same key.
+    /// Returns true if a later line has a record of the same key.
     pub(super) fn is_replaced(&self, line: u64) -> bool {
         self.replaced.binary_search(&line).is_ok()
     }

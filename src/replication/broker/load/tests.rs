@@ -21,7 +21,7 @@ use crate::value;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// What happens to one batch of a load.
+/// A fault of one batch of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     /// It is not sent, and nothing is from then on.

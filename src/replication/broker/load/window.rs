@@ -30,7 +30,7 @@ pub(super) struct Record {
     pub(super) command: Vec<u8>,
 }
 
-/// What became of a batch.
+/// The outcome of a batch.
 #[derive(Debug)]
 pub(super) struct Settled {
     /// How many of its first records an earlier batch had put.

@@ -14,7 +14,7 @@ use crate::transport::ChannelTransport;
 
 const SERVER: ServerId = ServerId(1);
 
-/// How a server in its first run reaches others.
+/// The peers of a server in its first run.
 pub(super) fn peers_over(
     server: ServerId,
     transport: ChannelTransport,
